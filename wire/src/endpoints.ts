@@ -1,0 +1,18 @@
+/** Where the processes meet: paths, subprotocols and the private names of headers. */
+export const AgentEndpoint = {
+  /** Agent channel: HTTP POST and `graphql-transport-ws`. */
+  channel: '/agent/graphql',
+  /** Reverse tunnel: the agent dials, control is the GraphQL client. */
+  tunnel: '/agent/tunnel',
+  /** The agent as a single file, so that joining needs nothing but Node. */
+  bundle: '/agent/rookery-agent.mjs',
+} as const;
+
+/** Subprotocol of the reverse tunnel: the messages of `graphql-transport-ws`, roles swapped. */
+export const TUNNEL_SUBPROTOCOL = 'rookery-tunnel.v1';
+
+/** Where a control process answers for one subgraph (HTTP POST and `graphql-transport-ws`). */
+export const subgraphPath = (name: string): string => `/subgraphs/${name}`;
+
+/** Header by which a gateway proves to control that it is one. */
+export const GATEWAY_SECRET_HEADER = 'x-rookery-gateway-secret';

@@ -1,0 +1,92 @@
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { RookeryError, StartupError } from './errors.ts';
+
+/** Largest request body taken, in bytes; the largest legitimate one is a full inventory of some hundred sandboxes. */
+export const MAX_BODY_BYTES = 2 * 1024 * 1024;
+
+/**
+ * Reads a JSON request body.
+ *
+ * @throws {RookeryError} `BAD_USER_INPUT` when it is too large, not declared as JSON, or not JSON.
+ */
+export async function readJsonBody(request: IncomingMessage, maxBytes = MAX_BODY_BYTES): Promise<unknown> {
+  // Browsers cannot send this type across origins without a preflight, which is never granted.
+  if (!/^application\/(graphql\+)?json\b/.test(request.headers['content-type'] ?? '')) {
+    throw new RookeryError('BAD_USER_INPUT', 'The content type must be application/json.');
+  }
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > maxBytes) throw new RookeryError('BAD_USER_INPUT', `The request is larger than ${maxBytes} bytes.`);
+    chunks.push(chunk);
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString('utf8'));
+  } catch (cause) {
+    throw new RookeryError('BAD_USER_INPUT', 'The request is not valid JSON.', { cause });
+  }
+}
+
+/** Answers with JSON. */
+export function sendJson(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
+  if (response.headersSent) return;
+  const text = JSON.stringify(body);
+  response.writeHead(status, {
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(text),
+    'cache-control': 'no-store',
+    ...headers,
+  });
+  response.end(text);
+}
+
+/** The bearer token of an `Authorization` value, if there is one. */
+export function bearerToken(header: string | undefined): string | undefined {
+  const match = /^Bearer ([\w.~+/=-]+)$/i.exec(header ?? '');
+  return match?.[1];
+}
+
+/** An HTTP server that is listening, with the port it got. */
+export interface ListeningServer extends AsyncDisposable {
+  readonly server: Server;
+  readonly port: number;
+}
+
+/**
+ * Starts an HTTP server.
+ *
+ * @param port 0 for any free one.
+ * @param role what the port is for, as the operator knows it: "the dashboard".
+ * @throws {StartupError} in one sentence when the port is taken or not allowed.
+ */
+export async function listen(handler: RequestListener, port: number, host: string, role: string, variable: string): Promise<ListeningServer> {
+  const server = createServer(handler);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => reject(listenError(cause, port, host, role, variable)));
+    server.listen(port, host, resolve);
+  });
+  return {
+    server,
+    port: (server.address() as AddressInfo).port,
+    async [Symbol.asyncDispose]() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeIdleConnections();
+      // Requests that are under way get a moment; what is still open then is cut.
+      const deadline = setTimeout(() => server.closeAllConnections(), 2_000);
+      await closed;
+      clearTimeout(deadline);
+    },
+  };
+}
+
+function listenError(cause: NodeJS.ErrnoException, port: number, host: string, role: string, variable: string): StartupError {
+  if (cause.code === 'EADDRINUSE') {
+    return new StartupError(`Port ${port} for ${role} is already in use; set ${variable} to another one.`, { cause });
+  }
+  if (cause.code === 'EACCES') {
+    return new StartupError(`Port ${port} for ${role} may not be opened by this user; set ${variable} to one above 1023.`, { cause });
+  }
+  return new StartupError(`Cannot listen on ${host}:${port} for ${role}: ${cause.message}.`, { cause });
+}
