@@ -1,0 +1,130 @@
+/* eslint-disable */
+import * as types from './graphql';
+import type { TypedDocumentNode as DocumentNode } from '@graphql-typed-document-node/core';
+
+/**
+ * Map of all GraphQL operations in the project.
+ *
+ * This map has several performance disadvantages:
+ * 1. It is not tree-shakeable, so it will include all operations in the project.
+ * 2. It is not minifiable, so the string of a GraphQL query will be multiple times inside the bundle.
+ * 3. It does not support dead code elimination, so it will add unused operations.
+ *
+ * Therefore it is highly recommended to use the babel or swc plugin for production.
+ * Learn more about it here: https://the-guild.dev/graphql/codegen/plugins/presets/preset-client#reducing-bundle-size
+ */
+type Documents = {
+    "\n  fragment HostFields on Host {\n    __typename\n    id\n    revision\n    createdAt\n    name\n    kind\n    status\n    schedulable\n    conditions {\n      type\n      message\n      blocksPlacement\n    }\n    team {\n      id\n    }\n    teamName\n    provider\n    availabilityZone\n    labels {\n      key\n      value\n    }\n    arch\n    cpuCores\n    memoryMb\n    diskGb\n    allocated {\n      sandboxes\n      vcpus\n      memoryMb\n      diskMb\n    }\n    used {\n      load1\n      memoryUsedMb\n      diskUsedMb\n    }\n    agentVersion\n    runtime {\n      name\n      version\n    }\n    lastHeartbeatAt\n    registeredAt\n  }\n": typeof types.HostFieldsFragmentDoc,
+    "\n  query Hosts($after: String) {\n    hosts(first: 200, after: $after) {\n      edges {\n        node {\n          ...HostFields\n        }\n      }\n      pageInfo {\n        endCursor\n        hasNextPage\n      }\n      eventCursor\n    }\n  }\n": typeof types.HostsDocument,
+    "\n  subscription HostChanged($after: String) {\n    hostChanged(after: $after) {\n      kind\n      cursor\n      hostId\n      host {\n        ...HostFields\n      }\n    }\n  }\n": typeof types.HostChangedDocument,
+    "\n  mutation CreateHost($input: CreateHostInput!) {\n    createHost(input: $input) {\n      __typename\n      ... on HostCreated {\n        host {\n          id\n          name\n        }\n        registrationToken\n        registrationTokenExpiresAt\n        joinCommand\n      }\n      ... on UserError {\n        message\n        path\n      }\n    }\n  }\n": typeof types.CreateHostDocument,
+    "\n  query HostDeletionPreview($id: ID!) {\n    host(id: $id) {\n      id\n      deletionPreview {\n        affectedSandboxes {\n          id\n          name\n          status\n        }\n        previewDigest\n      }\n    }\n  }\n": typeof types.HostDeletionPreviewDocument,
+    "\n  mutation DeleteHost($input: DeleteHostInput!) {\n    deleteHost(input: $input) {\n      __typename\n      ... on HostDeleted {\n        hostId\n        destroyedSandboxes {\n          id\n        }\n      }\n      ... on HostHasSandboxes {\n        message\n        affectedSandboxes {\n          id\n          name\n          status\n        }\n        previewDigest\n      }\n      ... on UserError {\n        message\n      }\n    }\n  }\n": typeof types.DeleteHostDocument,
+    "\n  query HostReadings($ids: [ID!]!) {\n    nodes(ids: $ids) {\n      __typename\n      ... on Host {\n        ...HostFields\n      }\n    }\n  }\n": typeof types.HostReadingsDocument,
+    "\n  fragment SandboxFields on Sandbox {\n    __typename\n    id\n    revision\n    createdAt\n    name\n    status\n    statusReason\n    host {\n      id\n      name\n    }\n    team {\n      id\n      name\n    }\n    template\n    vcpus\n    memoryMb\n    diskMb\n    timeoutSeconds\n    labels {\n      key\n      value\n    }\n    startedAt\n    lastActiveAt\n  }\n": typeof types.SandboxFieldsFragmentDoc,
+    "\n  query Sandboxes($after: String) {\n    sandboxes(first: 200, after: $after) {\n      edges {\n        node {\n          ...SandboxFields\n        }\n      }\n      pageInfo {\n        endCursor\n        hasNextPage\n      }\n      eventCursor\n    }\n  }\n": typeof types.SandboxesDocument,
+    "\n  subscription SandboxChanged($after: String) {\n    sandboxChanged(after: $after) {\n      kind\n      cursor\n      sandboxId\n      sandbox {\n        ...SandboxFields\n      }\n    }\n  }\n": typeof types.SandboxChangedDocument,
+    "\n  query SandboxPlacement($id: ID!) {\n    sandbox(id: $id) {\n      id\n      placement {\n        strategy\n        candidates\n        rejections {\n          filter\n          hosts\n        }\n      }\n    }\n  }\n": typeof types.SandboxPlacementDocument,
+    "\n  mutation CreateSandbox($input: CreateSandboxInput!) {\n    createSandbox(input: $input) {\n      __typename\n      ... on SandboxCreated {\n        sandbox {\n          id\n          name\n        }\n      }\n      ... on NoHostFits {\n        message\n        candidates\n        never\n        rejections {\n          filter\n          hosts\n        }\n      }\n      ... on UserError {\n        message\n        path\n      }\n    }\n  }\n": typeof types.CreateSandboxDocument,
+    "\n  mutation DestroySandbox($input: DestroySandboxInput!) {\n    destroySandbox(input: $input) {\n      __typename\n      ... on SandboxDestroyed {\n        sandbox {\n          id\n          name\n          status\n        }\n      }\n      ... on UserError {\n        message\n      }\n    }\n  }\n": typeof types.DestroySandboxDocument,
+    "\n  mutation ExecInSandbox($input: ExecInSandboxInput!) {\n    execInSandbox(input: $input) {\n      __typename\n      ... on ExecCompleted {\n        exitCode\n        signal\n        stdout\n        stderr\n        truncated\n        timedOut\n        durationMs\n      }\n      ... on UserError {\n        message\n      }\n    }\n  }\n": typeof types.ExecInSandboxDocument,
+    "\n  query Viewer {\n    viewer {\n      user {\n        id\n        email\n        name\n      }\n      isAdmin\n      memberships {\n        role\n        team {\n          id\n          name\n          isByoc\n        }\n      }\n    }\n  }\n": typeof types.ViewerDocument,
+};
+const documents: Documents = {
+    "\n  fragment HostFields on Host {\n    __typename\n    id\n    revision\n    createdAt\n    name\n    kind\n    status\n    schedulable\n    conditions {\n      type\n      message\n      blocksPlacement\n    }\n    team {\n      id\n    }\n    teamName\n    provider\n    availabilityZone\n    labels {\n      key\n      value\n    }\n    arch\n    cpuCores\n    memoryMb\n    diskGb\n    allocated {\n      sandboxes\n      vcpus\n      memoryMb\n      diskMb\n    }\n    used {\n      load1\n      memoryUsedMb\n      diskUsedMb\n    }\n    agentVersion\n    runtime {\n      name\n      version\n    }\n    lastHeartbeatAt\n    registeredAt\n  }\n": types.HostFieldsFragmentDoc,
+    "\n  query Hosts($after: String) {\n    hosts(first: 200, after: $after) {\n      edges {\n        node {\n          ...HostFields\n        }\n      }\n      pageInfo {\n        endCursor\n        hasNextPage\n      }\n      eventCursor\n    }\n  }\n": types.HostsDocument,
+    "\n  subscription HostChanged($after: String) {\n    hostChanged(after: $after) {\n      kind\n      cursor\n      hostId\n      host {\n        ...HostFields\n      }\n    }\n  }\n": types.HostChangedDocument,
+    "\n  mutation CreateHost($input: CreateHostInput!) {\n    createHost(input: $input) {\n      __typename\n      ... on HostCreated {\n        host {\n          id\n          name\n        }\n        registrationToken\n        registrationTokenExpiresAt\n        joinCommand\n      }\n      ... on UserError {\n        message\n        path\n      }\n    }\n  }\n": types.CreateHostDocument,
+    "\n  query HostDeletionPreview($id: ID!) {\n    host(id: $id) {\n      id\n      deletionPreview {\n        affectedSandboxes {\n          id\n          name\n          status\n        }\n        previewDigest\n      }\n    }\n  }\n": types.HostDeletionPreviewDocument,
+    "\n  mutation DeleteHost($input: DeleteHostInput!) {\n    deleteHost(input: $input) {\n      __typename\n      ... on HostDeleted {\n        hostId\n        destroyedSandboxes {\n          id\n        }\n      }\n      ... on HostHasSandboxes {\n        message\n        affectedSandboxes {\n          id\n          name\n          status\n        }\n        previewDigest\n      }\n      ... on UserError {\n        message\n      }\n    }\n  }\n": types.DeleteHostDocument,
+    "\n  query HostReadings($ids: [ID!]!) {\n    nodes(ids: $ids) {\n      __typename\n      ... on Host {\n        ...HostFields\n      }\n    }\n  }\n": types.HostReadingsDocument,
+    "\n  fragment SandboxFields on Sandbox {\n    __typename\n    id\n    revision\n    createdAt\n    name\n    status\n    statusReason\n    host {\n      id\n      name\n    }\n    team {\n      id\n      name\n    }\n    template\n    vcpus\n    memoryMb\n    diskMb\n    timeoutSeconds\n    labels {\n      key\n      value\n    }\n    startedAt\n    lastActiveAt\n  }\n": types.SandboxFieldsFragmentDoc,
+    "\n  query Sandboxes($after: String) {\n    sandboxes(first: 200, after: $after) {\n      edges {\n        node {\n          ...SandboxFields\n        }\n      }\n      pageInfo {\n        endCursor\n        hasNextPage\n      }\n      eventCursor\n    }\n  }\n": types.SandboxesDocument,
+    "\n  subscription SandboxChanged($after: String) {\n    sandboxChanged(after: $after) {\n      kind\n      cursor\n      sandboxId\n      sandbox {\n        ...SandboxFields\n      }\n    }\n  }\n": types.SandboxChangedDocument,
+    "\n  query SandboxPlacement($id: ID!) {\n    sandbox(id: $id) {\n      id\n      placement {\n        strategy\n        candidates\n        rejections {\n          filter\n          hosts\n        }\n      }\n    }\n  }\n": types.SandboxPlacementDocument,
+    "\n  mutation CreateSandbox($input: CreateSandboxInput!) {\n    createSandbox(input: $input) {\n      __typename\n      ... on SandboxCreated {\n        sandbox {\n          id\n          name\n        }\n      }\n      ... on NoHostFits {\n        message\n        candidates\n        never\n        rejections {\n          filter\n          hosts\n        }\n      }\n      ... on UserError {\n        message\n        path\n      }\n    }\n  }\n": types.CreateSandboxDocument,
+    "\n  mutation DestroySandbox($input: DestroySandboxInput!) {\n    destroySandbox(input: $input) {\n      __typename\n      ... on SandboxDestroyed {\n        sandbox {\n          id\n          name\n          status\n        }\n      }\n      ... on UserError {\n        message\n      }\n    }\n  }\n": types.DestroySandboxDocument,
+    "\n  mutation ExecInSandbox($input: ExecInSandboxInput!) {\n    execInSandbox(input: $input) {\n      __typename\n      ... on ExecCompleted {\n        exitCode\n        signal\n        stdout\n        stderr\n        truncated\n        timedOut\n        durationMs\n      }\n      ... on UserError {\n        message\n      }\n    }\n  }\n": types.ExecInSandboxDocument,
+    "\n  query Viewer {\n    viewer {\n      user {\n        id\n        email\n        name\n      }\n      isAdmin\n      memberships {\n        role\n        team {\n          id\n          name\n          isByoc\n        }\n      }\n    }\n  }\n": types.ViewerDocument,
+};
+
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ *
+ *
+ * @example
+ * ```ts
+ * const query = graphql(`query GetUser($id: ID!) { user(id: $id) { name } }`);
+ * ```
+ *
+ * The query argument is unknown!
+ * Please regenerate the types.
+ */
+export function graphql(source: string): unknown;
+
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  fragment HostFields on Host {\n    __typename\n    id\n    revision\n    createdAt\n    name\n    kind\n    status\n    schedulable\n    conditions {\n      type\n      message\n      blocksPlacement\n    }\n    team {\n      id\n    }\n    teamName\n    provider\n    availabilityZone\n    labels {\n      key\n      value\n    }\n    arch\n    cpuCores\n    memoryMb\n    diskGb\n    allocated {\n      sandboxes\n      vcpus\n      memoryMb\n      diskMb\n    }\n    used {\n      load1\n      memoryUsedMb\n      diskUsedMb\n    }\n    agentVersion\n    runtime {\n      name\n      version\n    }\n    lastHeartbeatAt\n    registeredAt\n  }\n"): (typeof documents)["\n  fragment HostFields on Host {\n    __typename\n    id\n    revision\n    createdAt\n    name\n    kind\n    status\n    schedulable\n    conditions {\n      type\n      message\n      blocksPlacement\n    }\n    team {\n      id\n    }\n    teamName\n    provider\n    availabilityZone\n    labels {\n      key\n      value\n    }\n    arch\n    cpuCores\n    memoryMb\n    diskGb\n    allocated {\n      sandboxes\n      vcpus\n      memoryMb\n      diskMb\n    }\n    used {\n      load1\n      memoryUsedMb\n      diskUsedMb\n    }\n    agentVersion\n    runtime {\n      name\n      version\n    }\n    lastHeartbeatAt\n    registeredAt\n  }\n"];
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  query Hosts($after: String) {\n    hosts(first: 200, after: $after) {\n      edges {\n        node {\n          ...HostFields\n        }\n      }\n      pageInfo {\n        endCursor\n        hasNextPage\n      }\n      eventCursor\n    }\n  }\n"): (typeof documents)["\n  query Hosts($after: String) {\n    hosts(first: 200, after: $after) {\n      edges {\n        node {\n          ...HostFields\n        }\n      }\n      pageInfo {\n        endCursor\n        hasNextPage\n      }\n      eventCursor\n    }\n  }\n"];
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  subscription HostChanged($after: String) {\n    hostChanged(after: $after) {\n      kind\n      cursor\n      hostId\n      host {\n        ...HostFields\n      }\n    }\n  }\n"): (typeof documents)["\n  subscription HostChanged($after: String) {\n    hostChanged(after: $after) {\n      kind\n      cursor\n      hostId\n      host {\n        ...HostFields\n      }\n    }\n  }\n"];
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  mutation CreateHost($input: CreateHostInput!) {\n    createHost(input: $input) {\n      __typename\n      ... on HostCreated {\n        host {\n          id\n          name\n        }\n        registrationToken\n        registrationTokenExpiresAt\n        joinCommand\n      }\n      ... on UserError {\n        message\n        path\n      }\n    }\n  }\n"): (typeof documents)["\n  mutation CreateHost($input: CreateHostInput!) {\n    createHost(input: $input) {\n      __typename\n      ... on HostCreated {\n        host {\n          id\n          name\n        }\n        registrationToken\n        registrationTokenExpiresAt\n        joinCommand\n      }\n      ... on UserError {\n        message\n        path\n      }\n    }\n  }\n"];
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  query HostDeletionPreview($id: ID!) {\n    host(id: $id) {\n      id\n      deletionPreview {\n        affectedSandboxes {\n          id\n          name\n          status\n        }\n        previewDigest\n      }\n    }\n  }\n"): (typeof documents)["\n  query HostDeletionPreview($id: ID!) {\n    host(id: $id) {\n      id\n      deletionPreview {\n        affectedSandboxes {\n          id\n          name\n          status\n        }\n        previewDigest\n      }\n    }\n  }\n"];
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  mutation DeleteHost($input: DeleteHostInput!) {\n    deleteHost(input: $input) {\n      __typename\n      ... on HostDeleted {\n        hostId\n        destroyedSandboxes {\n          id\n        }\n      }\n      ... on HostHasSandboxes {\n        message\n        affectedSandboxes {\n          id\n          name\n          status\n        }\n        previewDigest\n      }\n      ... on UserError {\n        message\n      }\n    }\n  }\n"): (typeof documents)["\n  mutation DeleteHost($input: DeleteHostInput!) {\n    deleteHost(input: $input) {\n      __typename\n      ... on HostDeleted {\n        hostId\n        destroyedSandboxes {\n          id\n        }\n      }\n      ... on HostHasSandboxes {\n        message\n        affectedSandboxes {\n          id\n          name\n          status\n        }\n        previewDigest\n      }\n      ... on UserError {\n        message\n      }\n    }\n  }\n"];
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  query HostReadings($ids: [ID!]!) {\n    nodes(ids: $ids) {\n      __typename\n      ... on Host {\n        ...HostFields\n      }\n    }\n  }\n"): (typeof documents)["\n  query HostReadings($ids: [ID!]!) {\n    nodes(ids: $ids) {\n      __typename\n      ... on Host {\n        ...HostFields\n      }\n    }\n  }\n"];
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  fragment SandboxFields on Sandbox {\n    __typename\n    id\n    revision\n    createdAt\n    name\n    status\n    statusReason\n    host {\n      id\n      name\n    }\n    team {\n      id\n      name\n    }\n    template\n    vcpus\n    memoryMb\n    diskMb\n    timeoutSeconds\n    labels {\n      key\n      value\n    }\n    startedAt\n    lastActiveAt\n  }\n"): (typeof documents)["\n  fragment SandboxFields on Sandbox {\n    __typename\n    id\n    revision\n    createdAt\n    name\n    status\n    statusReason\n    host {\n      id\n      name\n    }\n    team {\n      id\n      name\n    }\n    template\n    vcpus\n    memoryMb\n    diskMb\n    timeoutSeconds\n    labels {\n      key\n      value\n    }\n    startedAt\n    lastActiveAt\n  }\n"];
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  query Sandboxes($after: String) {\n    sandboxes(first: 200, after: $after) {\n      edges {\n        node {\n          ...SandboxFields\n        }\n      }\n      pageInfo {\n        endCursor\n        hasNextPage\n      }\n      eventCursor\n    }\n  }\n"): (typeof documents)["\n  query Sandboxes($after: String) {\n    sandboxes(first: 200, after: $after) {\n      edges {\n        node {\n          ...SandboxFields\n        }\n      }\n      pageInfo {\n        endCursor\n        hasNextPage\n      }\n      eventCursor\n    }\n  }\n"];
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  subscription SandboxChanged($after: String) {\n    sandboxChanged(after: $after) {\n      kind\n      cursor\n      sandboxId\n      sandbox {\n        ...SandboxFields\n      }\n    }\n  }\n"): (typeof documents)["\n  subscription SandboxChanged($after: String) {\n    sandboxChanged(after: $after) {\n      kind\n      cursor\n      sandboxId\n      sandbox {\n        ...SandboxFields\n      }\n    }\n  }\n"];
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  query SandboxPlacement($id: ID!) {\n    sandbox(id: $id) {\n      id\n      placement {\n        strategy\n        candidates\n        rejections {\n          filter\n          hosts\n        }\n      }\n    }\n  }\n"): (typeof documents)["\n  query SandboxPlacement($id: ID!) {\n    sandbox(id: $id) {\n      id\n      placement {\n        strategy\n        candidates\n        rejections {\n          filter\n          hosts\n        }\n      }\n    }\n  }\n"];
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  mutation CreateSandbox($input: CreateSandboxInput!) {\n    createSandbox(input: $input) {\n      __typename\n      ... on SandboxCreated {\n        sandbox {\n          id\n          name\n        }\n      }\n      ... on NoHostFits {\n        message\n        candidates\n        never\n        rejections {\n          filter\n          hosts\n        }\n      }\n      ... on UserError {\n        message\n        path\n      }\n    }\n  }\n"): (typeof documents)["\n  mutation CreateSandbox($input: CreateSandboxInput!) {\n    createSandbox(input: $input) {\n      __typename\n      ... on SandboxCreated {\n        sandbox {\n          id\n          name\n        }\n      }\n      ... on NoHostFits {\n        message\n        candidates\n        never\n        rejections {\n          filter\n          hosts\n        }\n      }\n      ... on UserError {\n        message\n        path\n      }\n    }\n  }\n"];
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  mutation DestroySandbox($input: DestroySandboxInput!) {\n    destroySandbox(input: $input) {\n      __typename\n      ... on SandboxDestroyed {\n        sandbox {\n          id\n          name\n          status\n        }\n      }\n      ... on UserError {\n        message\n      }\n    }\n  }\n"): (typeof documents)["\n  mutation DestroySandbox($input: DestroySandboxInput!) {\n    destroySandbox(input: $input) {\n      __typename\n      ... on SandboxDestroyed {\n        sandbox {\n          id\n          name\n          status\n        }\n      }\n      ... on UserError {\n        message\n      }\n    }\n  }\n"];
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  mutation ExecInSandbox($input: ExecInSandboxInput!) {\n    execInSandbox(input: $input) {\n      __typename\n      ... on ExecCompleted {\n        exitCode\n        signal\n        stdout\n        stderr\n        truncated\n        timedOut\n        durationMs\n      }\n      ... on UserError {\n        message\n      }\n    }\n  }\n"): (typeof documents)["\n  mutation ExecInSandbox($input: ExecInSandboxInput!) {\n    execInSandbox(input: $input) {\n      __typename\n      ... on ExecCompleted {\n        exitCode\n        signal\n        stdout\n        stderr\n        truncated\n        timedOut\n        durationMs\n      }\n      ... on UserError {\n        message\n      }\n    }\n  }\n"];
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  query Viewer {\n    viewer {\n      user {\n        id\n        email\n        name\n      }\n      isAdmin\n      memberships {\n        role\n        team {\n          id\n          name\n          isByoc\n        }\n      }\n    }\n  }\n"): (typeof documents)["\n  query Viewer {\n    viewer {\n      user {\n        id\n        email\n        name\n      }\n      isAdmin\n      memberships {\n        role\n        team {\n          id\n          name\n          isByoc\n        }\n      }\n    }\n  }\n"];
+
+export function graphql(source: string) {
+  return (documents as any)[source] ?? {};
+}
+
+export type DocumentType<TDocumentNode extends DocumentNode<any, any>> = TDocumentNode extends DocumentNode<  infer TType,  any>  ? TType  : never;

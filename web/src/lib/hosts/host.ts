@@ -1,0 +1,41 @@
+import type { HostConditionType, HostFieldsFragment, HostKind, HostStatus } from '#lib/gql/generated/graphql.ts';
+import type { Tone } from '#lib/ui/tone.ts';
+
+/** A host as the dashboard knows it. */
+export type Host = HostFieldsFragment;
+export type HostCondition = Host['conditions'][number];
+
+export const hostStatus: Record<HostStatus, { label: string; tone: Tone; meaning: string }> = {
+  PENDING: { label: 'Pending', tone: 'idle', meaning: 'Waiting for the agent to join with its token.' },
+  ONLINE: { label: 'Online', tone: 'ok', meaning: 'The agent is heard.' },
+  UNREACHABLE: { label: 'Unreachable', tone: 'warn', meaning: 'The agent has not been heard for a while.' },
+};
+
+export const hostKind: Record<HostKind, { label: string; tone: Tone }> = {
+  PLATFORM: { label: 'Platform', tone: 'info' },
+  BYOC: { label: 'BYOC', tone: 'idle' },
+};
+
+export const hostConditionLabel: Record<HostConditionType, string> = {
+  CORDONED: 'Cordoned',
+  DELETING: 'Being deleted',
+  DISK_PRESSURE: 'Disk pressure',
+  DRAINING: 'Draining',
+  HEARTBEAT_MISSED: 'Heartbeat missed',
+  MEMORY_PRESSURE: 'Memory pressure',
+  NOT_REGISTERED: 'Not registered yet',
+  NO_RUNTIME: 'No runtime',
+  TEAM_NOT_BYOC: 'Team is not BYOC-enabled',
+  TUNNEL_DOWN: 'Tunnel down',
+  VERSION_SKEW: 'Version skew',
+};
+
+/** A condition this build does not know yet still has a name worth showing. */
+export function conditionLabel(type: HostConditionType): string {
+  return hostConditionLabel[type] ?? type.toLowerCase().replaceAll('_', ' ');
+}
+
+/** "gVisor 1.0" reads better than two columns. */
+export function runtimeLabel(host: Host): string | null {
+  return host.runtime ? `${host.runtime.name} ${host.runtime.version}` : null;
+}

@@ -1,0 +1,116 @@
+import { stringifyDocument, type TypedDocumentNode } from '@urql/core';
+import type { Client, SubscribePayload } from 'graphql-ws';
+import { ApiError, isUnauthenticated, isUsable, type WireError } from '#lib/gql/errors.ts';
+import { closeCode, CLOSED_UNAUTHORIZED, retryDelay } from './connection.ts';
+import type { LiveCollection, LiveEvent, LiveNode } from './live-collection.ts';
+
+export interface Page<T> {
+  readonly nodes: readonly T[];
+  readonly endCursor: string | null;
+  readonly hasNextPage: boolean;
+  readonly eventCursor: string;
+}
+
+export interface FeedSource<T extends LiveNode, TChange> {
+  /** Reads one page of the list. */
+  readonly page: (after: string | null) => Promise<Page<T>>;
+  readonly subscription: TypedDocumentNode<TChange, { after?: string | null | undefined }>;
+  readonly toEvent: (change: TChange) => LiveEvent<T>;
+}
+
+export interface FeedOptions<T extends LiveNode, TChange> {
+  readonly collection: LiveCollection<T>;
+  readonly source: FeedSource<T, TChange>;
+  readonly socket: Client;
+  /** The last failure to read or follow; null once it works again. */
+  readonly onProblem: (problem: Error | null) => void;
+  readonly onUnauthorized: () => void;
+}
+
+/** Reads a whole connection, with the event cursor of its first page. */
+export async function readAll<T>(
+  page: (after: string | null) => Promise<Page<T>>,
+): Promise<{ nodes: T[]; eventCursor: string }> {
+  const first = await page(null);
+  const nodes = [...first.nodes];
+  let last = first;
+  while (last.hasNextPage) {
+    last = await page(last.endCursor);
+    nodes.push(...last.nodes);
+  }
+  return { nodes, eventCursor: first.eventCursor };
+}
+
+/**
+ * Keeps a collection right: reads the list, then follows its events from that position. When the stream ends or the
+ * read fails it starts over, for ever, until the signal aborts or the session is over.
+ */
+export async function follow<T extends LiveNode, TChange>(
+  options: FeedOptions<T, TChange>,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let attempt = 0; !signal.aborted; attempt++) {
+    try {
+      const { nodes, eventCursor } = await readAll(options.source.page);
+      if (signal.aborted) return;
+      options.collection.load(nodes, eventCursor);
+      options.onProblem(null);
+      await stream(options, signal, () => (attempt = 0));
+    } catch (error) {
+      if (signal.aborted) return;
+      if (isUnauthenticated(error)) return options.onUnauthorized();
+      options.onProblem(error instanceof Error ? error : new Error(String(error)));
+    }
+    await pause(retryDelay(attempt), signal);
+  }
+}
+
+function stream<T extends LiveNode, TChange>(
+  { collection, source, socket }: FeedOptions<T, TChange>,
+  signal: AbortSignal,
+  onEvent: () => void,
+): Promise<void> {
+  // INVARIANT: graphql-ws serialises this very object again at each reconnect, so keeping `after` current in it is
+  // what makes a reconnect gap-free.
+  const variables: { after: string | null } = { after: collection.cursor };
+  const payload: SubscribePayload = { query: stringifyDocument(source.subscription), variables };
+  return new Promise((resolve, reject) => {
+    const forget = socket.on('connected', () => collection.resumed());
+    const end = socket.subscribe<TChange>(payload, {
+      next: (result) => {
+        const errors = (result.errors ?? []) as readonly WireError[];
+        if (errors.length && !isUsable(result.data, errors)) return fail(ApiError.fromGraphQL(errors));
+        if (!result.data) return;
+        collection.apply(source.toEvent(result.data));
+        variables.after = collection.cursor;
+        onEvent();
+      },
+      error: fail,
+      complete: () => {
+        forget();
+        resolve();
+      },
+    });
+    function fail(reason: unknown): void {
+      forget();
+      end();
+      reject(asError(reason));
+    }
+    signal.addEventListener('abort', end, { once: true });
+    if (signal.aborted) end();
+  });
+}
+
+function asError(reason: unknown): Error {
+  if (reason instanceof Error) return reason;
+  if (Array.isArray(reason)) return ApiError.fromGraphQL(reason as WireError[]);
+  if (closeCode(reason) === CLOSED_UNAUTHORIZED) return new ApiError('UNAUTHENTICATED', 'The session is over.');
+  return new ApiError('UNAVAILABLE', 'The live connection failed.', { cause: reason });
+}
+
+function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true });
+  });
+}

@@ -1,0 +1,47 @@
+import type { SandboxFieldsFragment, SandboxStatus } from '#lib/gql/generated/graphql.ts';
+import { formatMb, formatNumber } from '#lib/ui/format.ts';
+import type { Tone } from '#lib/ui/tone.ts';
+
+/** A sandbox as the dashboard knows it. */
+export type Sandbox = SandboxFieldsFragment;
+
+/** `moving`: on its way to another status by itself, so the row shows a spinner. */
+export const sandboxStatus: Record<SandboxStatus, { label: string; tone: Tone; moving?: true }> = {
+  PENDING: { label: 'Pending', tone: 'info', moving: true },
+  STARTING: { label: 'Starting', tone: 'info', moving: true },
+  RUNNING: { label: 'Running', tone: 'ok' },
+  PAUSING: { label: 'Pausing', tone: 'info', moving: true },
+  PAUSED: { label: 'Paused', tone: 'idle' },
+  RESUMING: { label: 'Resuming', tone: 'info', moving: true },
+  STOPPING: { label: 'Stopping', tone: 'info', moving: true },
+  STOPPED: { label: 'Stopped', tone: 'idle' },
+  MISSING: { label: 'Missing', tone: 'warn' },
+  ERROR: { label: 'Error', tone: 'bad' },
+};
+
+/** "1 vCPU · 512 MB · 1 GB disk". */
+export function sandboxSize(sandbox: Pick<Sandbox, 'vcpus' | 'memoryMb' | 'diskMb'>): string {
+  return `${formatNumber(sandbox.vcpus)} vCPU · ${formatMb(sandbox.memoryMb)} · ${formatMb(sandbox.diskMb)} disk`;
+}
+
+/** Whether it still holds resources on a host. */
+export function isLive(sandbox: Pick<Sandbox, 'status'>): boolean {
+  return sandbox.status !== 'STOPPED' && sandbox.status !== 'ERROR';
+}
+
+/** Names of the placement filters in words; one that this build does not know is shown as it is. */
+const filterLabels: Record<string, string> = {
+  online: 'not online',
+  schedulable: 'not schedulable',
+  kind: 'of another kind or team',
+  team: 'of another team',
+  arch: 'another architecture',
+  labels: 'labels do not match',
+  template: 'template not present',
+  capacity: 'not enough free capacity',
+  host: 'not the chosen host',
+};
+
+export function rejectionLabel(filter: string): string {
+  return filterLabels[filter.toLowerCase()] ?? filter.toLowerCase().replaceAll('_', ' ');
+}

@@ -1,0 +1,22 @@
+import { graphql } from '#lib/gql/generated/gql.ts';
+
+export const ViewerQuery = graphql(/* GraphQL */ `
+  query Viewer {
+    viewer {
+      user {
+        id
+        email
+        name
+      }
+      isAdmin
+      memberships {
+        role
+        team {
+          id
+          name
+          isByoc
+        }
+      }
+    }
+  }
+`);
