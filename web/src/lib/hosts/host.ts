@@ -1,4 +1,5 @@
 import type { HostConditionType, HostFieldsFragment, HostKind, HostStatus } from '#lib/gql/generated/graphql.ts';
+import type { Viewer } from '#lib/session/session.svelte.ts';
 import type { Tone } from '#lib/ui/tone.ts';
 
 /** A host as the dashboard knows it. */
@@ -38,4 +39,13 @@ export function conditionLabel(type: HostConditionType): string {
 /** "gVisor 1.0" reads better than two columns. */
 export function runtimeLabel(host: Host): string | null {
   return host.runtime ? `${host.runtime.name} ${host.runtime.version}` : null;
+}
+
+/**
+ * Whether to offer what changes a host. Only a courtesy: the server decides, and says so when they differ.
+ */
+export function mayManage(viewer: Viewer | null, host: Host): boolean {
+  if (!viewer) return false;
+  if (viewer.isAdmin) return true;
+  return viewer.memberships.some(({ team, role }) => team.id === host.team?.id && role !== 'MEMBER');
 }

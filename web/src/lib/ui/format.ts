@@ -33,7 +33,7 @@ export function formatNumber(value: number): string {
 
 /** Local date and time, for titles and facts. */
 export function formatDateTime(iso: string): string {
-  return new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(iso));
+  return new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' }).format(new Date(iso));
 }
 
 /** Milliseconds a person can compare: "12 ms", "1.4 s". */
