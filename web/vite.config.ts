@@ -12,6 +12,21 @@ export default defineConfig({
       // One page for every path: the gateway answers unknown paths with it and the browser routes.
       adapter: adapter({ pages: 'build', fallback: 'index.html' }),
       compilerOptions: { runes: true },
+      // Written into the page itself, with the hash of the inline starter: it holds whoever serves the files.
+      csp: {
+        mode: 'hash',
+        directives: {
+          'default-src': ['self'],
+          'script-src': ['self'],
+          // Transitions and floating elements set style attributes.
+          'style-src': ['self', 'unsafe-inline'],
+          'img-src': ['self', 'data:'],
+          'connect-src': ['self'],
+          'object-src': ['none'],
+          'base-uri': ['self'],
+          'form-action': ['self'],
+        },
+      },
     }),
   ],
   server: {

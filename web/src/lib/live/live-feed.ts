@@ -87,17 +87,23 @@ function stream<T extends LiveNode, TChange>(
       },
       error: fail,
       complete: () => {
-        forget();
+        release();
         resolve();
       },
     });
-    function fail(reason: unknown): void {
-      forget();
-      end();
-      reject(asError(reason));
-    }
-    signal.addEventListener('abort', end, { once: true });
+    signal.addEventListener('abort', end);
     if (signal.aborted) end();
+
+    function fail(reason: unknown): void {
+      // Before `end`, which completes the sink.
+      reject(asError(reason));
+      release();
+      end();
+    }
+    function release(): void {
+      forget();
+      signal.removeEventListener('abort', end);
+    }
   });
 }
 

@@ -4,7 +4,7 @@ type Exact<T extends { [key: string]: unknown }> = { [K in keyof T]: T[K] };
 /** Internal type. DO NOT USE DIRECTLY. */
 export type Incremental<T> = T | { [P in keyof T]?: P extends ' $fragmentName' | '__typename' ? T[P] : never };
 import type { TypedDocumentNode as DocumentNode } from '@graphql-typed-document-node/core';
-/** RESET: what follows are SNAPSHOT events of everything, then SNAPSHOT_COMPLETE; forget what is not in it. */
+/** RESET: the cursor is past retention; what follows are SNAPSHOT events of all there is and then SNAPSHOT_COMPLETE: forget what is not among them. */
 export type ChangeKind =
   | 'CREATED'
   | 'DELETED'
@@ -13,36 +13,40 @@ export type ChangeKind =
   | 'SNAPSHOT_COMPLETE'
   | 'UPDATED';
 
-/** `teamId` is required for BYOC and refused for PLATFORM. */
 export type CreateHostInput = {
   availabilityZone?: string | null | undefined;
-  idempotencyKey?: string | null | undefined;
   kind: HostKind;
   labels?: Array<LabelInput> | null | undefined;
   name: string;
   provider?: string | null | undefined;
+  /** Required for BYOC, refused for PLATFORM. */
   teamId?: string | null | undefined;
 };
 
 export type CreateSandboxInput = {
+  /** Of what the sandbox may write. */
   diskMb?: number | null | undefined;
   /** Only this host. */
   hostId?: string | null | undefined;
+  /** The same request with the same key answers with the same sandbox. */
   idempotencyKey?: string | null | undefined;
   labels?: Array<LabelInput> | null | undefined;
   memoryMb?: number | null | undefined;
+  /** For people; made up when it is not given. */
   name?: string | null | undefined;
   teamId: string;
-  /** `host` binds the machine's own /usr read-only. */
+  /** `host` shows the machine’s own /usr, read-only. */
   template?: string | null | undefined;
+  /** Idle time after which the sandbox is paused. */
   timeoutSeconds?: number | null | undefined;
   vcpus?: number | null | undefined;
 };
 
 export type DeleteHostInput = {
+  /** Destroy the sandboxes that the preview showed. */
   force?: boolean | null | undefined;
   hostId: string;
-  /** From the preview; required with `force`. */
+  /** From the preview; required with `force` when there are sandboxes. */
   previewDigest?: string | null | undefined;
 };
 
@@ -56,8 +60,9 @@ export type EnvVarInput = {
 };
 
 export type ExecInSandboxInput = {
+  /** Program and arguments; no shell in between. */
   command: Array<string>;
-  /** Default /root. */
+  /** /root when not given. */
   cwd?: string | null | undefined;
   env?: Array<EnvVarInput> | null | undefined;
   sandboxId: string;
@@ -69,19 +74,18 @@ export type HostConditionType =
   | 'CORDONED'
   | 'DELETING'
   | 'DISK_PRESSURE'
-  | 'DRAINING'
   | 'HEARTBEAT_MISSED'
   | 'MEMORY_PRESSURE'
   | 'NOT_REGISTERED'
   | 'NO_RUNTIME'
-  | 'TEAM_NOT_BYOC'
-  | 'TUNNEL_DOWN'
-  | 'VERSION_SKEW';
+  | 'TUNNEL_DOWN';
 
+/** PLATFORM: run by the platform, for every team. BYOC: brought by a team, for itself. */
 export type HostKind =
   | 'BYOC'
   | 'PLATFORM';
 
+/** PENDING: no machine has joined yet. UNREACHABLE: silent for too long; reversible. */
 export type HostStatus =
   | 'ONLINE'
   | 'PENDING'
@@ -92,6 +96,7 @@ export type LabelInput = {
   value: string;
 };
 
+/** MISSING: its host is silent; reversible. STOPPED and ERROR: nothing runs any more, statusReason says why. */
 export type SandboxStatus =
   | 'ERROR'
   | 'MISSING'
@@ -104,6 +109,7 @@ export type SandboxStatus =
   | 'STOPPED'
   | 'STOPPING';
 
+/** Owners and admins manage the team’s hosts; members use them. */
 export type TeamRole =
   | 'ADMIN'
   | 'MEMBER'
@@ -154,7 +160,6 @@ export type DeleteHostMutationVariables = Exact<{
 export type DeleteHostMutation = { deleteHost:
     | { __typename: 'HostDeleted', hostId: string, destroyedSandboxes: Array<{ id: string }> }
     | { __typename: 'HostHasSandboxes', message: string, previewDigest: string, affectedSandboxes: Array<{ id: string, name: string, status: SandboxStatus }> }
-    | { __typename: 'InvalidInput', message: string }
     | { __typename: 'NotFound', message: string }
     | { __typename: 'NotPermitted', message: string }
    };

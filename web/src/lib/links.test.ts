@@ -1,0 +1,22 @@
+import { describe, expect, it } from 'vitest';
+import { links, safeTarget } from './links.ts';
+
+describe('links', () => {
+  it('keep ids opaque', () => {
+    expect(links.host('SG9zdA==/+')).toBe('/hosts/SG9zdA%3D%3D%2F%2B');
+  });
+
+  it('carry the page to return to through sign-in', () => {
+    expect(links.signIn('/hosts/a?b=c')).toBe('/sign-in?to=%2Fhosts%2Fa%3Fb%3Dc');
+    expect(links.signIn()).toBe('/sign-in');
+  });
+
+  it.each([null, '', 'hosts', 'https://evil.example', '//evil.example', '/\\evil.example', '/sign-in?to=/sign-in'])(
+    'never return to %j',
+    (target) => expect(safeTarget(target)).toBe('/hosts'),
+  );
+
+  it('return to a page of this site', () => {
+    expect(safeTarget('/sandboxes/x')).toBe('/sandboxes/x');
+  });
+});
