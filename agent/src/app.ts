@@ -1,0 +1,166 @@
+import { StartupError } from '@rookery/wire/errors.ts';
+import type { Logger } from '@rookery/wire/log.ts';
+import { ControlChannel } from './channel/control-channel.ts';
+import type { AgentConfig } from './config.ts';
+import { CredentialService } from './enrolment/credential.service.ts';
+import { CredentialStore } from './enrolment/credential.store.ts';
+import { HostKey } from './enrolment/host-key.ts';
+import { join } from './enrolment/registration.ts';
+import { measureHost, readBootId } from './host/host.ts';
+import { OciRuntimeFinder, type RuntimeFinder } from './runtime/runtime-finder.ts';
+import { ControlLossWatch } from './sandboxes/control-loss.ts';
+import { EpochCounter, SandboxStore } from './sandboxes/sandbox.store.ts';
+import { SandboxSupervisor } from './sandboxes/sandbox.supervisor.ts';
+import { acquireLock } from './state-dir/lock.ts';
+import { createStateDir } from './state-dir/state-dir.ts';
+import { AgentRoot, agentServer } from './tunnel/agent.schema.ts';
+import { Tunnel } from './tunnel/tunnel.ts';
+
+/** How long work under way may go on when the agent stops, in ms. */
+const DRAIN_MS = 5_000;
+
+export interface AgentDeps {
+  readonly config: AgentConfig;
+  readonly log: Logger;
+  /** Tells a person at the terminal, in a sentence. */
+  readonly say: (sentence: string) => void;
+  /** Register when there are no saved credentials; without it, saved ones are required. */
+  readonly join?: { readonly controlUrl: string; readonly token: string | undefined };
+  /** Ends waiting for a first registration. */
+  readonly signal?: AbortSignal;
+  /** Default: the OCI runtimes of this machine. */
+  readonly finder?: RuntimeFinder;
+}
+
+/** A running agent; disposing stops it, and keeps or pauses its sandboxes as configured. */
+export interface Agent extends AsyncDisposable {
+  readonly hostId: string;
+  /** Resolves when control has acknowledged a heartbeat and the tunnel has been up. */
+  readonly online: Promise<void>;
+}
+
+/**
+ * Starts an agent: takes the state directory's lock, registers if need be, takes over sandboxes,
+ * then keeps channel and tunnel to control.
+ *
+ * @throws {StartupError} in one sentence, with nothing left running.
+ */
+export async function createAgent(deps: AgentDeps): Promise<Agent> {
+  const { config, log, say } = deps;
+  const parts: AsyncDisposable[] = [];
+  /** Disposed in reverse. */
+  const own = <T extends AsyncDisposable>(part: T): T => {
+    parts.push(part);
+    return part;
+  };
+  const disposeAll = async (): Promise<void> => {
+    for (const part of parts.splice(0).reverse()) {
+      await Promise.resolve(part[Symbol.asyncDispose]()).catch((err: unknown) => log.error({ err }, 'a part did not stop cleanly'));
+    }
+  };
+
+  try {
+    const state = await createStateDir(config.stateDir);
+    own(await acquireLock(state.lock));
+    const finder = deps.finder ?? new OciRuntimeFinder(config, state, log.child({ part: 'runtime' }));
+    const measure = async () => measureHost(state.root, await finder.find());
+
+    const store = new CredentialStore(state.credentials);
+    const credentials = await enrol(deps, store, () => HostKey.openOrCreate(state.hostKey), async () => (await measure()).specs);
+    const enrolment = own(
+      new CredentialService({
+        initial: credentials,
+        key: await HostKey.openOrCreate(state.hostKey),
+        store,
+        log: log.child({ part: 'enrolment' }),
+      }),
+    );
+
+    const epoch = await EpochCounter.open(state.epoch);
+    // Declared before the channel that it reports to: the supervisor starts first and stops last.
+    let report: (id: string) => void = () => {};
+    const supervisorLog = log.child({ part: 'sandboxes' });
+    const supervisor = new SandboxSupervisor({
+      store: new SandboxStore(state.sandboxes, supervisorLog),
+      epoch,
+      finder,
+      bootId: await readBootId(),
+      log: supervisorLog,
+      onChange: (id) => report(id),
+    });
+    await supervisor.start();
+
+    const online = onlineSign();
+    const watch = own(
+      new ControlLossWatch({ graceMs: config.controlLossGraceMs, policy: config.controlLoss, supervisor, log: supervisorLog }),
+    );
+    const channel = own(
+      new ControlChannel({
+        credentials: enrolment,
+        measure,
+        inventory: () => supervisor.inventory(),
+        onAck: () => {
+          watch.heard();
+          online.heartbeat();
+        },
+        log: log.child({ part: 'channel' }),
+      }),
+    );
+    report = (id) => channel.reportSoon(id);
+    own({ [Symbol.asyncDispose]: () => windDown(supervisor, config, log) });
+    own(
+      new Tunnel({
+        credentials: enrolment,
+        server: agentServer(new AgentRoot(supervisor), log.child({ part: 'tunnel' })),
+        onUp: online.tunnel,
+        log: log.child({ part: 'tunnel' }),
+      }),
+    );
+    void online.promise.then(() => say('Connected. This host is online.'));
+    return { hostId: credentials.hostId, online: online.promise, [Symbol.asyncDispose]: disposeAll };
+  } catch (error) {
+    await disposeAll();
+    throw error;
+  }
+}
+
+async function enrol(
+  { join: wanted, say, log, signal }: AgentDeps,
+  store: CredentialStore,
+  key: () => Promise<HostKey>,
+  specs: () => Promise<Awaited<ReturnType<typeof measureHost>>['specs']>,
+) {
+  if (!wanted) {
+    const saved = await store.load();
+    if (!saved) throw new StartupError('This machine is not registered; run: rookery-agent join <url> <token>.');
+    say(`Starting as host ${saved.hostName} (${saved.hostId}) of ${saved.controlUrl}.`);
+    return saved;
+  }
+  const { credentials, isNew } = await join({ ...wanted, store, key, specs, log, signal: signal ?? new AbortController().signal });
+  const { hostName, hostId } = credentials;
+  say(isNew ? `Registered as host ${hostName} (${hostId}).` : `Already registered as host ${hostName} (${hostId}); the token is not used.`);
+  return credentials;
+}
+
+/** Lets work under way finish for a while, and then applies the policy for exits. The channel is still open to report it. */
+async function windDown(supervisor: SandboxSupervisor, config: AgentConfig, log: Logger): Promise<void> {
+  let deadline: NodeJS.Timeout | undefined;
+  const late = new Promise<'late'>((resolve) => (deadline = setTimeout(() => resolve('late'), DRAIN_MS)));
+  const drained = supervisor[Symbol.asyncDispose]().then(async () => {
+    if (config.onExit === 'pause') await supervisor.holdAll('AGENT_EXIT');
+  });
+  if ((await Promise.race([drained, late])) === 'late') log.warn('stopping although work on sandboxes is still under way');
+  clearTimeout(deadline);
+}
+
+/** Resolves once both signs of being online have been seen. */
+function onlineSign() {
+  const seen = new Set<string>();
+  let resolve: () => void = () => {};
+  const promise = new Promise<void>((done) => (resolve = done));
+  const see = (sign: string) => () => {
+    seen.add(sign);
+    if (seen.size === 2) resolve();
+  };
+  return { promise, heartbeat: see('heartbeat'), tunnel: see('tunnel') };
+}

@@ -1,0 +1,187 @@
+import type { Logger } from '@rookery/wire/log.ts';
+import { Backoff, pause } from '../backoff.ts';
+import type { CredentialService } from '../enrolment/credential.service.ts';
+import type { HostLoad, HostSpecs } from '../host/host.ts';
+import type { Inventory } from '../sandboxes/inventory.ts';
+import { ChannelError, ControlSession, type SessionEnd } from './control-session.ts';
+
+const HEARTBEAT = `mutation Heartbeat($input: HeartbeatInput!) { heartbeat(input: $input) { nextHeartbeatMs wantInventory controlTime } }`;
+const REPORT = `mutation ReportSandboxes($input: ReportSandboxesInput!) { reportSandboxes(input: $input) { epoch } }`;
+
+interface HeartbeatAck {
+  readonly nextHeartbeatMs: number;
+  readonly wantInventory: boolean;
+  readonly controlTime: string;
+}
+
+/** Longest wait between two dials, in ms; lower finds control sooner, higher spares it a storm after an outage. */
+const BACKOFF_CAP_MS = 15_000;
+
+/** How long changes are gathered before they are reported, in ms. */
+const COALESCE_MS = 50;
+
+/** After a refusal that renewing cannot mend, in ms. */
+const SLOW_RETRY_MS = 60_000;
+
+/** A control plane that asks for less or more than this is not taken at its word, in ms. */
+const MIN_HEARTBEAT_MS = 250;
+const MAX_HEARTBEAT_MS = 60_000;
+
+/** When control restarts, its hosts come back within this time, in ms. */
+const RESTART_JITTER_MS = 2_000;
+
+export interface ChannelDeps {
+  readonly credentials: CredentialService;
+  readonly measure: () => Promise<{ specs: HostSpecs; load: HostLoad }>;
+  readonly inventory: () => Inventory;
+  /** A heartbeat was acknowledged. */
+  readonly onAck: () => void;
+  readonly log: Logger;
+}
+
+/**
+ * The agent's half of the agent channel: keeps one connection to control, beats on it at the pace
+ * control dictates, and reports what has changed.
+ */
+export class ControlChannel implements AsyncDisposable {
+  readonly #deps: ChannelDeps;
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+  readonly #changed = new Set<string>();
+  #session: ControlSession | undefined;
+  #flush: NodeJS.Timeout | undefined;
+  #reporting: Promise<void> | undefined;
+
+  constructor(deps: ChannelDeps) {
+    this.#deps = deps;
+    this.#running = this.#run();
+  }
+
+  /** Reports a sandbox soon; changes of the next moments go with it. */
+  reportSoon(id: string): void {
+    this.#changed.add(id);
+    this.#flush ??= setTimeout(() => {
+      this.#flush = undefined;
+      this.#report(false);
+    }, COALESCE_MS);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#flush);
+    this.#flush = undefined;
+    // What has changed last, for example pauses at the exit, should still reach control.
+    if (this.#session && this.#changed.size > 0) this.#report(false);
+    await this.#reporting;
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { credentials, log } = this.#deps;
+    const { signal } = this.#stop;
+    const backoff = new Backoff(BACKOFF_CAP_MS);
+    while (!signal.aborted) {
+      const { authorization } = credentials;
+      const end = await this.#connect(authorization, backoff);
+      if (signal.aborted) return;
+      log.warn({ end: end.kind, reason: end.reason }, 'the agent channel is down');
+      switch (end.kind) {
+        case 'unauthenticated':
+          await credentials.refreshAfter(authorization, signal);
+          // Also after a renewal: a control that rejects fresh credentials must not be hammered.
+          await backoff.wait(signal);
+          break;
+        case 'deleted':
+          // Nothing signed says so: a wrong answer must not make a host forget itself.
+          log.error('control says that this host was deleted; its credentials are kept');
+          await pause(SLOW_RETRY_MS, signal);
+          break;
+        case 'restart':
+          await pause(Math.random() * RESTART_JITTER_MS, signal);
+          break;
+        case 'lost':
+          await backoff.wait(signal);
+      }
+    }
+  }
+
+  /** Holds one connection until it ends. */
+  async #connect(authorization: string, backoff: Backoff): Promise<SessionEnd> {
+    const { credentials } = this.#deps;
+    const session = new ControlSession(credentials.current.controlUrl, authorization);
+    const finished = new AbortController();
+    const stopped = new Promise<SessionEnd>((resolve) => {
+      this.#stop.signal.addEventListener('abort', () => resolve({ kind: 'lost', reason: 'stopping' }), { signal: finished.signal });
+    });
+    try {
+      return await Promise.race([session.ended, this.#beat(session, backoff), stopped]);
+    } finally {
+      finished.abort();
+      this.#session = undefined;
+      if (this.#stop.signal.aborted) await session.close();
+      else session.terminate();
+    }
+  }
+
+  /** Beats, one at a time, until one fails. */
+  async #beat(session: ControlSession, backoff: Backoff): Promise<SessionEnd> {
+    const gone = new AbortController();
+    void session.ended.then(() => gone.abort());
+    while (!gone.signal.aborted) {
+      try {
+        const ack = await this.#beatOnce(session);
+        backoff.reset();
+        if (this.#session !== session) {
+          this.#session = session;
+          this.#deps.log.info({ nextHeartbeatMs: ack.nextHeartbeatMs }, 'the agent channel is up');
+        }
+        this.#deps.onAck();
+        if (ack.wantInventory) this.#report(true);
+        else if (this.#changed.size > 0) this.#report(false);
+        await pause(Math.min(Math.max(ack.nextHeartbeatMs, MIN_HEARTBEAT_MS), MAX_HEARTBEAT_MS), gone.signal);
+      } catch (error) {
+        return endOfBeat(error);
+      }
+    }
+    return session.ended;
+  }
+
+  async #beatOnce(session: ControlSession): Promise<HeartbeatAck> {
+    const { measure, inventory } = this.#deps;
+    const { specs, load } = await measure();
+    const { digest, sandboxes } = inventory();
+    const input = { specs, ...load, inventoryDigest: digest, sandboxCount: sandboxes.length };
+    return (await session.run<{ heartbeat: HeartbeatAck }>(HEARTBEAT, { input })).heartbeat;
+  }
+
+  /** Reports are serial too, so that an older one can never overtake a newer one. */
+  #report(full: boolean): void {
+    const before = this.#reporting ?? Promise.resolve();
+    const mine = before.then(() => this.#reportOnce(full)).finally(() => {
+      if (this.#reporting === mine) this.#reporting = undefined;
+    });
+    this.#reporting = mine;
+  }
+
+  async #reportOnce(full: boolean): Promise<void> {
+    const session = this.#session;
+    if (!session) return;
+    const taken = [...this.#changed];
+    this.#changed.clear();
+    const { epoch, sandboxes } = this.#deps.inventory();
+    const chosen = full ? sandboxes : sandboxes.filter(({ id }) => taken.includes(id));
+    // A removed sandbox is in no partial report: control sees it by the digest, or asked for it itself.
+    if (!full && chosen.length === 0) return;
+    try {
+      await session.run(REPORT, { input: { epoch, full, sandboxes: chosen } });
+    } catch (err) {
+      for (const id of taken) this.#changed.add(id);
+      this.#deps.log.warn({ err }, 'sandboxes could not be reported; they go with the next heartbeat');
+    }
+  }
+}
+
+function endOfBeat(error: unknown): SessionEnd {
+  const reason = error instanceof Error ? error.message : String(error);
+  return { kind: error instanceof ChannelError && error.code === 'UNAUTHENTICATED' ? 'unauthenticated' : 'lost', reason };
+}

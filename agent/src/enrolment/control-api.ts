@@ -1,0 +1,143 @@
+import { AgentEndpoint } from '@rookery/wire/endpoints.ts';
+import { StartupError } from '@rookery/wire/errors.ts';
+import { z } from 'zod';
+import type { HostSpecs } from '../host/host.ts';
+
+/** How long control may take to answer, in ms. */
+const ANSWER_TIMEOUT_MS = 15_000;
+
+const CREDENTIALS = 'hostId hostName accessToken accessTokenExpiresInSeconds refreshToken refreshTokenExpiresInSeconds';
+
+const REGISTER = `mutation RegisterHost($input: RegisterHostInput!) { credentials: registerHost(input: $input) { ${CREDENTIALS} } }`;
+const REFRESH = `mutation RefreshHostCredentials($input: RefreshHostCredentialsInput!) { credentials: refreshHostCredentials(input: $input) { ${CREDENTIALS} } }`;
+
+const issuedSchema = z.object({
+  hostId: z.string().min(1),
+  hostName: z.string(),
+  accessToken: z.string().min(1),
+  accessTokenExpiresInSeconds: z.number().positive(),
+  refreshToken: z.string().min(1),
+  refreshTokenExpiresInSeconds: z.number().positive(),
+});
+
+/** Credentials as control issues them. */
+export type IssuedCredentials = z.infer<typeof issuedSchema>;
+
+const answerSchema = z.object({
+  data: z.object({ credentials: issuedSchema.nullable() }).nullish(),
+  errors: z
+    .array(z.object({ message: z.string(), extensions: z.object({ code: z.string().optional(), reason: z.string().optional() }).loose().optional() }))
+    .optional(),
+});
+
+/**
+ * Why control did not give credentials.
+ *
+ * `refused` is only said when it is proven by a GraphQL error with the code `UNAUTHENTICATED`; a
+ * proxy's 401 or HTML page is not that, and is tried again.
+ */
+export class ControlCallError extends Error {
+  override readonly name = 'ControlCallError';
+  readonly kind: 'refused' | 'rejected' | 'unreachable' | 'not-control';
+
+  constructor(kind: ControlCallError['kind'], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.kind = kind;
+  }
+}
+
+export interface RegisterInput {
+  readonly token: string;
+  readonly publicKey: string;
+  readonly proof: string;
+  readonly specs: HostSpecs;
+}
+
+/** The two operations that need no access token, over plain HTTP. */
+export class ControlApi {
+  readonly #endpoint: string;
+
+  /** @param controlUrl a base URL that {@link parseControlUrl} has taken. */
+  constructor(controlUrl: string) {
+    this.#endpoint = controlUrl + AgentEndpoint.channel;
+  }
+
+  /** @throws {ControlCallError} */
+  register(input: RegisterInput): Promise<IssuedCredentials> {
+    return this.#call(REGISTER, input);
+  }
+
+  /** @throws {ControlCallError} */
+  refresh(input: { readonly refreshToken: string; readonly proof: string }): Promise<IssuedCredentials> {
+    return this.#call(REFRESH, input);
+  }
+
+  async #call(query: string, input: object): Promise<IssuedCredentials> {
+    const { status, text } = await this.#post(JSON.stringify({ query, variables: { input } }));
+    const answer = answerSchema.safeParse(parseJson(text));
+    if (!answer.success) throw new ControlCallError('not-control', `it answered HTTP ${status} with something that is not of a control plane`);
+    const [error] = answer.data.errors ?? [];
+    if (error) throw new ControlCallError(kindOf(error.extensions?.code), error.message);
+    if (!answer.data.data?.credentials) throw new ControlCallError('not-control', `it answered HTTP ${status} without credentials`);
+    return answer.data.data.credentials;
+  }
+
+  async #post(body: string): Promise<{ status: number; text: string }> {
+    try {
+      const response = await fetch(this.#endpoint, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', accept: 'application/json' },
+        body,
+        // A redirect would carry the token to wherever it points.
+        redirect: 'manual',
+        signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+      });
+      return { status: response.status, text: await response.text() };
+    } catch (error) {
+      throw new ControlCallError('unreachable', reasonOf(error), { cause: error });
+    }
+  }
+}
+
+/**
+ * Normalises the base URL of a control plane.
+ *
+ * @throws {StartupError} when it is not one.
+ */
+export function parseControlUrl(text: string): string {
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch {
+    throw new StartupError(`"${text}" is not a URL; give the address of the control plane, for example https://control.example.`);
+  }
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
+    throw new StartupError(`"${text}" is not an http or https URL.`);
+  }
+  if (url.search !== '' || url.hash !== '' || url.username !== '') {
+    throw new StartupError(`"${text}" must be a plain address without a user, query or fragment.`);
+  }
+  return `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
+}
+
+function kindOf(code: string | undefined): ControlCallError['kind'] {
+  if (code === 'UNAUTHENTICATED') return 'refused';
+  return code === 'BAD_USER_INPUT' || code === 'CONFLICT' || code === 'FORBIDDEN' || code === 'NOT_FOUND' ? 'rejected' : 'unreachable';
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** `fetch failed` says nothing; its cause does. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error.name === 'TimeoutError') return `no answer within ${ANSWER_TIMEOUT_MS / 1000} seconds`;
+  const { cause } = error;
+  if (!(cause instanceof Error)) return error.message;
+  return cause.message || ((cause as NodeJS.ErrnoException).code ?? error.message);
+}

@@ -1,0 +1,92 @@
+import { readFile, statfs } from 'node:fs/promises';
+import { cpus, hostname, loadavg, machine, release, totalmem, type } from 'node:os';
+import type { RuntimeFinding } from '../runtime/runtime-finder.ts';
+import { readFileIfThere } from '../state-dir/atomic-file.ts';
+import { AGENT_VERSION } from '../embedded.ts';
+
+/** Below this share of free disk the host asks for no more sandboxes. */
+const DISK_PRESSURE_FREE = 0.05;
+/** Below this share of available memory the host asks for no more sandboxes. */
+const MEMORY_PRESSURE_FREE = 0.05;
+
+const MIB = 1024 ** 2;
+
+export interface AgentCondition {
+  readonly type: 'NO_RUNTIME' | 'DISK_PRESSURE' | 'MEMORY_PRESSURE';
+  /** With the command that fixes it, where there is one. */
+  readonly message: string;
+}
+
+/** What a host is; the shape of the protocol. */
+export interface HostSpecs {
+  readonly hostname: string;
+  readonly arch: string;
+  readonly os: string;
+  readonly kernel: string;
+  readonly cpuCores: number;
+  readonly memoryMb: number;
+  readonly diskGb: number;
+  readonly agentVersion: string;
+  readonly bootId: string;
+  readonly runtime: { readonly name: string; readonly version: string } | null;
+  readonly conditions: readonly AgentCondition[];
+}
+
+export interface HostLoad {
+  readonly load1: number;
+  readonly memoryUsedMb: number;
+  readonly diskUsedMb: number;
+}
+
+/** Measures this machine. @param stateDir the file system sandboxes' disks live on. */
+export async function measureHost(stateDir: string, finding: RuntimeFinding): Promise<{ specs: HostSpecs; load: HostLoad }> {
+  const [disk, memory, os, bootId] = await Promise.all([statfs(stateDir), readMemory(), readOsName(), readBootId()]);
+  const diskBytes = disk.blocks * disk.bsize;
+  const diskFree = disk.bavail * disk.bsize;
+  const { runtime } = finding;
+  const conditions: AgentCondition[] = [];
+  if (!runtime) conditions.push({ type: 'NO_RUNTIME', message: finding.problem });
+  if (diskFree < diskBytes * DISK_PRESSURE_FREE) {
+    conditions.push({ type: 'DISK_PRESSURE', message: `Only ${Math.round(diskFree / MIB)} MiB are free on the disk of ${stateDir}.` });
+  }
+  if (memory.available < memory.total * MEMORY_PRESSURE_FREE) {
+    conditions.push({ type: 'MEMORY_PRESSURE', message: `Only ${Math.round(memory.available / MIB)} MiB of memory are available.` });
+  }
+  return {
+    specs: {
+      hostname: hostname(),
+      arch: machine(),
+      os,
+      kernel: release(),
+      cpuCores: cpus().length,
+      memoryMb: Math.floor(memory.total / MIB),
+      diskGb: Math.floor(diskBytes / MIB / 1024),
+      agentVersion: AGENT_VERSION,
+      bootId,
+      runtime: runtime ? { name: runtime.name, version: runtime.version } : null,
+      conditions,
+    },
+    load: {
+      load1: loadavg()[0] ?? 0,
+      memoryUsedMb: Math.round((memory.total - memory.available) / MIB),
+      diskUsedMb: Math.round((diskBytes - disk.bfree * disk.bsize) / MIB),
+    },
+  };
+}
+
+/** Identifies the running boot of this machine. */
+export async function readBootId(): Promise<string> {
+  return ((await readFileIfThere('/proc/sys/kernel/random/boot_id')) ?? 'unknown').trim();
+}
+
+/** `os.freemem` counts the page cache as used; `MemAvailable` is what can really be had. */
+async function readMemory(): Promise<{ total: number; available: number }> {
+  const text = await readFile('/proc/meminfo', 'utf8');
+  const available = Number(/^MemAvailable:\s+(\d+) kB/m.exec(text)?.[1] ?? 0) * 1024;
+  return { total: totalmem(), available };
+}
+
+async function readOsName(): Promise<string> {
+  const text = (await readFileIfThere('/etc/os-release')) ?? '';
+  return /^PRETTY_NAME="?([^"\n]+)/m.exec(text)?.[1] ?? type();
+}

@@ -1,0 +1,143 @@
+import type { ContainerStatus } from '../runtime/runtime.ts';
+
+/** What is observed of a sandbox; the words of the protocol. */
+export const OBSERVED_STATUSES = ['STARTING', 'RUNNING', 'PAUSED', 'STOPPED', 'ERROR'] as const;
+export type ObservedStatus = (typeof OBSERVED_STATUSES)[number];
+
+export type DesiredState = 'RUNNING' | 'PAUSED';
+
+/** Why the agent paused a sandbox on its own account. */
+export type HoldReason = 'CONTROL_LOSS' | 'AGENT_EXIT';
+
+export interface SandboxSpec {
+  readonly id: string;
+  readonly name: string;
+  readonly template: string;
+  readonly vcpus: number;
+  readonly memoryMb: number;
+  readonly diskMb: number;
+}
+
+/** Everything the agent remembers of one sandbox, as it is written to disk. */
+export interface SandboxRecord {
+  readonly spec: SandboxSpec;
+  readonly desiredState: DesiredState;
+  readonly generation: number;
+  readonly status: ObservedStatus;
+  readonly statusReason: string | null;
+  readonly startedAt: string | null;
+  readonly lastActiveAt: string | null;
+  /** The boot in which its container last ran. */
+  readonly bootId: string;
+  /** The journal of a pause by policy; as long as it stands, the sandbox is kept paused. */
+  readonly hold: { readonly reason: HoldReason; readonly since: string } | null;
+  /** Removal has begun and is finished also after a crash. */
+  readonly removing: boolean;
+}
+
+/** What to do next with a container so that it becomes what is wanted. */
+export type Step = 'create' | 'discard' | 'pause' | 'resume' | 'none';
+
+const HOLD_REASONS: Readonly<Record<HoldReason, string>> = {
+  CONTROL_LOSS: 'paused by the host because it lost its control plane',
+  AGENT_EXIT: 'paused by the host because its agent was stopped',
+};
+
+/**
+ * Takes a wish of control. A newer generation may start again what had stopped; the same one only
+ * ends a pause by policy; an older one changes nothing (the very same record comes back).
+ */
+export function accept(
+  record: SandboxRecord | undefined,
+  spec: SandboxSpec,
+  desiredState: DesiredState,
+  generation: number,
+  bootId: string,
+): SandboxRecord {
+  if (!record) {
+    return {
+      spec,
+      desiredState,
+      generation,
+      status: 'STARTING',
+      statusReason: null,
+      startedAt: null,
+      lastActiveAt: null,
+      bootId,
+      hold: null,
+      removing: false,
+    };
+  }
+  if (generation < record.generation) return record;
+  if (generation === record.generation) {
+    if (record.hold === null && record.desiredState === desiredState) return record;
+    return { ...record, desiredState, hold: null };
+  }
+  const startsAgain = record.status === 'STOPPED' || record.status === 'ERROR';
+  return {
+    ...record,
+    spec,
+    desiredState,
+    generation,
+    hold: null,
+    ...(startsAgain ? { status: 'STARTING', statusReason: null, startedAt: null, bootId } : {}),
+  };
+}
+
+/** Takes what the runtime says of the container; the very same record comes back when nothing is new. */
+export function observe(record: SandboxRecord, container: ContainerStatus, bootId: string, now: string): SandboxRecord {
+  switch (container) {
+    case 'running':
+      return entered(record, 'RUNNING', null, bootId, now);
+    case 'paused':
+      return entered(record, 'PAUSED', record.hold && HOLD_REASONS[record.hold.reason], bootId, now);
+    case 'stopped':
+    case 'absent': {
+      if (record.status !== 'RUNNING' && record.status !== 'PAUSED') return record;
+      const reason = record.bootId === bootId ? 'its process ended' : 'the host restarted';
+      return { ...record, status: 'STOPPED', statusReason: reason, hold: null };
+    }
+  }
+}
+
+/** The state after an attempt to create failed. */
+export const failed = (record: SandboxRecord, reason: string): SandboxRecord => ({
+  ...record,
+  status: 'ERROR',
+  statusReason: reason,
+});
+
+/** Journals a pause by policy; only what should run can be held. */
+export function hold(record: SandboxRecord, reason: HoldReason, since: string): SandboxRecord {
+  const mayRun = record.status === 'RUNNING' || record.status === 'STARTING';
+  if (!mayRun || record.hold || record.desiredState !== 'RUNNING' || record.removing) return record;
+  return { ...record, hold: { reason, since } };
+}
+
+/** Ends a pause by policy. */
+export const release = (record: SandboxRecord): SandboxRecord => (record.hold ? { ...record, hold: null } : record);
+
+/**
+ * The one thing to do next.
+ *
+ * INVARIANT: only `STARTING` creates. What has stopped or failed waits for a newer generation.
+ */
+export function nextStep(record: SandboxRecord, container: ContainerStatus): Step {
+  const wanted = record.hold ? 'PAUSED' : record.desiredState;
+  switch (container) {
+    case 'absent':
+      return record.status === 'STARTING' ? 'create' : 'none';
+    case 'stopped':
+      return 'discard';
+    case 'running':
+      return wanted === 'PAUSED' ? 'pause' : 'none';
+    case 'paused':
+      return wanted === 'RUNNING' ? 'resume' : 'none';
+  }
+}
+
+function entered(record: SandboxRecord, status: ObservedStatus, reason: string | null, bootId: string, now: string): SandboxRecord {
+  // A status that lasts keeps its reason: it may say why the last step failed.
+  if (record.status === status && record.bootId === bootId) return record;
+  return { ...record, status, statusReason: reason, startedAt: record.startedAt ?? now, bootId };
+}

@@ -1,0 +1,344 @@
+import { RookeryError } from '@rookery/wire/errors.ts';
+import type { Logger } from '@rookery/wire/log.ts';
+import { mapIterator } from '@rookery/wire/push-iterator.ts';
+import type { RuntimeFinder } from '../runtime/runtime-finder.ts';
+import type { ContainerStatus, ExecEvent, ExecRequest, Runtime } from '../runtime/runtime.ts';
+import { inventoryDigest, observed, type Inventory, type ObservedSandbox } from './inventory.ts';
+import { KeyedQueue } from './sandbox.queue.ts';
+import {
+  accept,
+  failed,
+  hold,
+  nextStep,
+  observe,
+  release,
+  type DesiredState,
+  type HoldReason,
+  type SandboxRecord,
+  type SandboxSpec,
+} from './sandbox.state.ts';
+import type { EpochCounter, SandboxStore } from './sandbox.store.ts';
+
+/** How often all containers are looked at, in ms. One that dies on its own is reported this late; a look costs some 15 ms of CPU. */
+const OBSERVE_PERIOD_MS = 5_000;
+
+/** Steps in a row before we take it that a container does not become what we want. */
+const MAX_STEPS = 5;
+
+/** How many removed sandboxes are remembered, so that a wish that was overtaken by the removal does not bring one back. */
+const TOMBSTONES = 1_000;
+
+export interface SupervisorDeps {
+  readonly store: SandboxStore;
+  readonly epoch: EpochCounter;
+  readonly finder: RuntimeFinder;
+  readonly bootId: string;
+  readonly log: Logger;
+  /** Told of every observed change, with the sandbox's id. */
+  readonly onChange: (id: string) => void;
+}
+
+/**
+ * Makes this host's sandboxes what control wants them to be, and knows what they are.
+ *
+ * Work on one sandbox is serialised; every wish is written down before it is acted on, and every
+ * outcome after, so that a new agent goes on where a killed one stopped.
+ */
+export class SandboxSupervisor implements AsyncDisposable {
+  readonly #deps: SupervisorDeps;
+  readonly #records = new Map<string, SandboxRecord>();
+  readonly #queue = new KeyedQueue();
+  readonly #activity = new Map<string, string>();
+  readonly #tombstones = new Map<string, number>();
+  readonly #execs = new Set<AsyncIterableIterator<ExecEvent>>();
+  #timer: NodeJS.Timeout | undefined;
+  #closing = false;
+
+  constructor(deps: SupervisorDeps) {
+    this.#deps = deps;
+  }
+
+  /** Takes over what an earlier agent has left: running containers, half-done work, leftovers. */
+  async start(): Promise<void> {
+    for (const record of await this.#deps.store.load()) this.#records.set(record.spec.id, record);
+    await this.#adopt().catch((err: unknown) => this.#deps.log.warn({ err }, 'the containers could not be looked at'));
+    this.#deps.log.info({ sandboxes: this.#records.size }, 'sandboxes taken over');
+    this.#schedule();
+  }
+
+  /** Converges a sandbox to a spec and answers with what is there when that is done. */
+  apply(spec: SandboxSpec, desiredState: DesiredState, generation: number): Promise<ObservedSandbox> {
+    this.#refuseWhenClosing();
+    return this.#queue.run(spec.id, async () => {
+      const runtime = await this.#runtime();
+      if (this.#records.get(spec.id)?.removing) await this.#finishRemoval(runtime, spec.id);
+      const removed = this.#tombstones.get(spec.id);
+      if (removed !== undefined && generation <= removed) {
+        throw new RookeryError('CONFLICT', `The sandbox was removed at generation ${removed}.`);
+      }
+      const before = this.#records.get(spec.id);
+      const record = accept(before, spec, desiredState, generation, this.#deps.bootId);
+      await this.#save(spec.id, record);
+      // A sandbox that was never here has no container: leftovers were removed at the start.
+      const container = before ? await runtime.state(spec.id) : 'absent';
+      await this.#step(runtime, spec.id, container);
+      return this.#observed(this.#record(spec.id));
+    });
+  }
+
+  /** Kills and deletes everything of a sandbox. @returns whether there was anything. */
+  remove(id: string, generation: number): Promise<boolean> {
+    this.#refuseWhenClosing();
+    return this.#queue.run(id, async () => {
+      const record = this.#records.get(id);
+      if (record && generation < record.generation) {
+        throw new RookeryError('CONFLICT', `The sandbox is at generation ${record.generation} already.`);
+      }
+      this.#bury(id, generation);
+      if (!record) return false;
+      const runtime = await this.#runtime();
+      await this.#save(id, { ...record, generation, removing: true });
+      await this.#finishRemoval(runtime, id);
+      return true;
+    });
+  }
+
+  /** Runs a command in a sandbox. @throws {RookeryError} `NOT_FOUND`, or `CONFLICT` when it is not running. */
+  async exec(id: string, request: ExecRequest): Promise<AsyncIterableIterator<ExecEvent>> {
+    this.#refuseWhenClosing();
+    const record = this.#records.get(id);
+    if (!record) throw new RookeryError('NOT_FOUND', 'There is no such sandbox on this host.');
+    if (record.status !== 'RUNNING') {
+      throw new RookeryError('CONFLICT', `Cannot run a command in a sandbox that is ${record.status.toLowerCase()}.`);
+    }
+    const runtime = await this.#runtime();
+    const events = runtime.exec(id, request);
+    this.#execs.add(events);
+    this.#touch(id);
+    const ended = (): void => {
+      if (!this.#execs.delete(events)) return;
+      this.#touch(id);
+    };
+    const source: AsyncIterator<ExecEvent> = {
+      next: async () => {
+        try {
+          const step = await events.next();
+          if (step.done) ended();
+          return step;
+        } catch (error) {
+          ended();
+          // It may have failed because the container is gone: look at once.
+          void this.#converge(id).catch(this.#logFailure(id));
+          throw error;
+        }
+      },
+      return: async () => {
+        await events.return?.();
+        ended();
+        return { done: true, value: undefined };
+      },
+    };
+    return mapIterator(source, (event) => {
+      // A command killed from outside may be the sign of a sandbox that ended.
+      if (event.kind === 'EXIT' && event.signal !== null) void this.#converge(id).catch(this.#logFailure(id));
+      return event;
+    });
+  }
+
+  inventory(): Inventory {
+    const sandboxes = [...this.#records.values()].map((record) => this.#observed(record));
+    return { epoch: this.#deps.epoch.value, bootId: this.#deps.bootId, digest: inventoryDigest(sandboxes), sandboxes };
+  }
+
+  /** Pauses by policy everything that runs, and journals that it did. */
+  async holdAll(reason: HoldReason): Promise<void> {
+    await this.#forAll(async (record) => hold(record, reason, now()));
+  }
+
+  /** Ends all pauses by policy: what control wants running runs again. */
+  async releaseAll(): Promise<void> {
+    await this.#forAll(async (record) => release(record));
+  }
+
+  /** Looks at all containers once; called periodically. "Could not tell" changes nothing. */
+  async observeAll(): Promise<void> {
+    const { runtime } = await this.#deps.finder.find();
+    if (!runtime) return;
+    const before = new Map(this.#records);
+    const containers = await runtime.list();
+    for (const [id, record] of before) {
+      // Whatever was worked on meanwhile is newer than the list.
+      if (this.#records.get(id) !== record || !this.#queue.isIdle(id)) continue;
+      const container = containers.get(id) ?? 'absent';
+      const isNews = observe(record, container, this.#deps.bootId, now()) !== record;
+      if (isNews || record.removing || nextStep(record, container) !== 'none') await this.#converge(id);
+    }
+  }
+
+  /** Stops taking wishes, kills running commands and lets work under way finish. Sandboxes live on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing = true;
+    clearTimeout(this.#timer);
+    await Promise.all([...this.#execs].map((events) => events.return?.()));
+    await this.#queue.idle();
+  }
+
+  /** @param known the container's status where the caller has just learnt it. */
+  #converge(id: string, known?: ContainerStatus): Promise<void> {
+    return this.#queue.run(id, async () => {
+      const record = this.#records.get(id);
+      if (!record) return;
+      const runtime = await this.#runtime();
+      if (record.removing) return this.#finishRemoval(runtime, id);
+      await this.#step(runtime, id, known ?? (await runtime.state(id)));
+    });
+  }
+
+  async #step(runtime: Runtime, id: string, container: ContainerStatus): Promise<void> {
+    for (let taken = 0; taken < MAX_STEPS; taken++) {
+      const record = observe(this.#record(id), container, this.#deps.bootId, now());
+      await this.#save(id, record);
+      const step = nextStep(record, container);
+      if (step === 'none') return;
+      try {
+        container = await this.#take(runtime, record, step);
+      } catch (error) {
+        const reason = error instanceof RookeryError ? error.message : 'the host failed, see the log of its agent';
+        this.#deps.log.warn({ sandboxId: id, step, err: error }, 'a step with a sandbox failed');
+        const current = this.#record(id);
+        await this.#save(id, step === 'create' ? failed(current, reason) : { ...current, statusReason: reason });
+        return;
+      }
+    }
+    this.#deps.log.error({ sandboxId: id }, 'a sandbox does not become what is wanted');
+  }
+
+  async #take(runtime: Runtime, record: SandboxRecord, step: 'create' | 'discard' | 'pause' | 'resume'): Promise<ContainerStatus> {
+    const { id } = record.spec;
+    this.#deps.log.debug({ sandboxId: id, step }, 'taking a step with a sandbox');
+    switch (step) {
+      case 'create':
+        await runtime.create(record.spec);
+        return 'running';
+      case 'discard':
+        await runtime.discard(id);
+        return 'absent';
+      case 'pause':
+        await runtime.pause(id);
+        return 'paused';
+      case 'resume':
+        await runtime.resume(id);
+        return 'running';
+    }
+  }
+
+  async #finishRemoval(runtime: Runtime, id: string): Promise<void> {
+    await runtime.remove(id);
+    await this.#deps.store.delete(id);
+    const record = this.#records.get(id);
+    this.#records.delete(id);
+    this.#activity.delete(id);
+    if (record) this.#bury(id, record.generation);
+    this.#changed(id);
+    this.#deps.log.info({ sandboxId: id }, 'sandbox removed');
+  }
+
+  async #adopt(): Promise<void> {
+    const { runtime } = await this.#deps.finder.find();
+    if (!runtime) return;
+    const containers = await runtime.list();
+    const strays = [...containers.keys()].filter((id) => !this.#deps.store.has(id));
+    await Promise.all(strays.map((id) => this.#removeStray(runtime, id)));
+    // Not awaited: a host with work to do is online meanwhile.
+    for (const id of this.#records.keys()) void this.#converge(id, containers.get(id) ?? 'absent').catch(this.#logFailure(id));
+  }
+
+  async #removeStray(runtime: Runtime, id: string): Promise<void> {
+    this.#deps.log.warn({ sandboxId: id }, 'removing a container that nobody has a record of');
+    await runtime.remove(id).catch(this.#logFailure(id));
+  }
+
+  async #forAll(change: (record: SandboxRecord) => Promise<SandboxRecord>): Promise<void> {
+    await Promise.all(
+      [...this.#records.keys()].map((id) =>
+        this.#queue
+          .run(id, async () => {
+            const record = this.#records.get(id);
+            if (!record) return;
+            const next = await change(record);
+            if (next === record) return;
+            await this.#save(id, next);
+            const runtime = await this.#runtime();
+            await this.#step(runtime, id, await runtime.state(id));
+          })
+          .catch(this.#logFailure(id)),
+      ),
+    );
+  }
+
+  async #save(id: string, record: SandboxRecord): Promise<void> {
+    const before = this.#records.get(id);
+    if (before === record) return;
+    await this.#deps.store.save({ ...record, lastActiveAt: this.#activity.get(id) ?? record.lastActiveAt });
+    this.#records.set(id, record);
+    if (before?.status !== record.status) {
+      this.#deps.log.info({ sandboxId: id, status: record.status, statusReason: record.statusReason, generation: record.generation }, 'sandbox status');
+    }
+    this.#changed(id);
+  }
+
+  /** Notes activity; it reaches the disk with the next change of status, because a write per command is too much for it. */
+  #touch(id: string): void {
+    if (!this.#records.has(id)) return;
+    this.#activity.set(id, now());
+    this.#changed(id);
+  }
+
+  #observed(record: SandboxRecord): ObservedSandbox {
+    return { ...observed(record), lastActiveAt: this.#activity.get(record.spec.id) ?? record.lastActiveAt };
+  }
+
+  #changed(id: string): void {
+    this.#deps.epoch.advance();
+    this.#deps.onChange(id);
+  }
+
+  #bury(id: string, generation: number): void {
+    this.#tombstones.delete(id);
+    this.#tombstones.set(id, Math.max(generation, this.#tombstones.get(id) ?? 0));
+    const [oldest] = this.#tombstones.keys();
+    if (this.#tombstones.size > TOMBSTONES && oldest !== undefined) this.#tombstones.delete(oldest);
+  }
+
+  async #runtime(): Promise<Runtime> {
+    const finding = await this.#deps.finder.find();
+    if (!finding.runtime) throw new RookeryError('UNAVAILABLE', finding.problem);
+    return finding.runtime;
+  }
+
+  #record(id: string): SandboxRecord {
+    const record = this.#records.get(id);
+    if (!record) throw new RookeryError('NOT_FOUND', 'There is no such sandbox on this host.');
+    return record;
+  }
+
+  #refuseWhenClosing(): void {
+    if (this.#closing) throw new RookeryError('UNAVAILABLE', 'The agent is stopping.');
+  }
+
+  #schedule(): void {
+    this.#timer = setTimeout(() => {
+      void this.observeAll()
+        .catch((err: unknown) => this.#deps.log.warn({ err }, 'the containers could not be looked at'))
+        .finally(() => {
+          if (!this.#closing) this.#schedule();
+        });
+    }, OBSERVE_PERIOD_MS);
+  }
+
+  #logFailure(sandboxId: string): (err: unknown) => void {
+    return (err) => this.#deps.log.warn({ sandboxId, err }, 'work on a sandbox failed and will be tried again');
+  }
+}
+
+const now = (): string => new Date().toISOString();

@@ -1,0 +1,70 @@
+import { createHash } from 'node:crypto';
+import { access, constants, mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { StartupError } from '@rookery/wire/errors.ts';
+
+/** Everything one agent remembers, as paths. Two agents on one machine need two of these. */
+export interface StateDir {
+  readonly root: string;
+  readonly hostKey: string;
+  readonly credentials: string;
+  readonly lock: string;
+  readonly epoch: string;
+  /** One record per sandbox. */
+  readonly sandboxes: string;
+  /** Bundle, disk and root file system per container. */
+  readonly containers: string;
+  /** What the OCI runtime itself remembers (`--root`). */
+  readonly runtimeState: string;
+  /** Tells this agent's cgroups from those of another agent on the same machine. */
+  readonly instance: string;
+}
+
+export function stateDirAt(root: string): StateDir {
+  return {
+    root,
+    hostKey: join(root, 'host-key.json'),
+    credentials: join(root, 'credentials.json'),
+    lock: join(root, 'agent.pid'),
+    epoch: join(root, 'epoch'),
+    sandboxes: join(root, 'sandboxes'),
+    containers: join(root, 'containers'),
+    runtimeState: join(root, 'oci'),
+    instance: createHash('sha256').update(root).digest('hex').slice(0, 8),
+  };
+}
+
+/**
+ * Makes the state directory.
+ *
+ * @throws {StartupError} when it cannot be written.
+ */
+export async function createStateDir(root: string): Promise<StateDir> {
+  const state = stateDirAt(root);
+  try {
+    // 0711: sandboxes' root file systems below must be reachable for runtimes that drop to another user.
+    await makeDirectory(root, 0o711);
+    for (const dir of [state.sandboxes, state.containers, state.runtimeState]) await makeDirectory(dir, 0o700);
+    await access(root, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new StartupError(
+      `The state directory ${root} cannot be written (${code ?? 'unknown error'}); run as root or choose another one with --state-dir.`,
+      { cause },
+    );
+  }
+  return state;
+}
+
+/** Not `mkdir` with `recursive`, which never returns below a directory like /proc that makes none. */
+async function makeDirectory(path: string, mode: number): Promise<void> {
+  try {
+    await mkdir(path, { mode });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT' || dirname(path) === path) throw error;
+    await makeDirectory(dirname(path), 0o755);
+    await mkdir(path, { mode });
+  }
+}

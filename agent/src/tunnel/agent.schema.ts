@@ -1,0 +1,91 @@
+import { RookeryError } from '@rookery/wire/errors.ts';
+import { DocumentCache } from '@rookery/wire/graphql-operation.ts';
+import { guardedSocketOptions } from '@rookery/wire/graphql-socket.ts';
+import type { Logger } from '@rookery/wire/log.ts';
+import { mapIterator } from '@rookery/wire/push-iterator.ts';
+import { buildSchema } from 'graphql';
+import { makeServer, type Server } from 'graphql-ws';
+import { AGENT_SDL } from '../embedded.ts';
+import type { ExecEvent, ExecRequest } from '../runtime/runtime.ts';
+import type { Inventory, ObservedSandbox } from '../sandboxes/inventory.ts';
+import type { DesiredState, SandboxSpec } from '../sandboxes/sandbox.state.ts';
+import type { SandboxSupervisor } from '../sandboxes/sandbox.supervisor.ts';
+
+/** Longest command, in ms (a day); a longer one is a mistake or belongs into the background. */
+const MAX_EXEC_MS = 86_400_000;
+
+interface ExecEventPayload {
+  readonly kind: ExecEvent['kind'];
+  readonly data: string | null;
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  readonly timedOut: boolean | null;
+  readonly truncated: boolean | null;
+}
+
+interface ExecInput extends Omit<ExecRequest, 'cwd' | 'env' | 'stdin'> {
+  readonly sandboxId: string;
+  readonly cwd?: string | null;
+  readonly env?: readonly { readonly name: string; readonly value: string }[] | null;
+  readonly stdin?: string | null;
+}
+
+/** The resolvers of the private schema, one method per root field: graphql-js finds them on its root value. */
+export class AgentRoot {
+  readonly #supervisor: SandboxSupervisor;
+
+  constructor(supervisor: SandboxSupervisor) {
+    this.#supervisor = supervisor;
+  }
+
+  inventory(): Inventory {
+    return this.#supervisor.inventory();
+  }
+
+  applySandbox({ spec, generation }: { spec: SandboxSpec & { desiredState: DesiredState }; generation: number }): Promise<ObservedSandbox> {
+    const { desiredState, ...rest } = spec;
+    if (rest.vcpus <= 0 || rest.memoryMb <= 0 || rest.diskMb <= 0 || rest.id === '') {
+      throw new RookeryError('BAD_USER_INPUT', 'A sandbox needs an id, and more than nothing of CPU, memory and disk.');
+    }
+    return this.#supervisor.apply(rest, desiredState, generation);
+  }
+
+  async removeSandbox({ id, generation }: { id: string; generation: number }): Promise<{ id: string; existed: boolean }> {
+    return { id, existed: await this.#supervisor.remove(id, generation) };
+  }
+
+  async exec({ input }: { input: ExecInput }): Promise<AsyncIterator<{ exec: ExecEventPayload }>> {
+    if (input.command.length === 0) throw new RookeryError('BAD_USER_INPUT', 'The command is empty.');
+    if (input.timeoutMs <= 0 || input.timeoutMs > MAX_EXEC_MS) {
+      throw new RookeryError('BAD_USER_INPUT', `The timeout must be between 1 and ${MAX_EXEC_MS} ms.`);
+    }
+    if (input.maxOutputBytes < 0) throw new RookeryError('BAD_USER_INPUT', 'The output limit must not be negative.');
+    const events = await this.#supervisor.exec(input.sandboxId, {
+      command: input.command,
+      cwd: input.cwd ?? undefined,
+      env: input.env ?? undefined,
+      stdin: input.stdin ?? undefined,
+      timeoutMs: input.timeoutMs,
+      maxOutputBytes: input.maxOutputBytes,
+    });
+    return mapIterator(events, (event) => ({ exec: toPayload(event) }));
+  }
+}
+
+/** The graphql-ws server that control talks to through the tunnel. */
+export function agentServer(root: AgentRoot, log: Logger): Server {
+  const guarded = guardedSocketOptions(new DocumentCache(buildSchema(AGENT_SDL)), log, () => ({}));
+  return makeServer({
+    ...guarded,
+    // No check of who is there: we have dialled, and TLS has said whom.
+    async onSubscribe(socket, id, payload) {
+      const args = await guarded.onSubscribe?.(socket as never, id, payload);
+      return args && 'document' in args ? { ...args, rootValue: root } : args;
+    },
+  });
+}
+
+function toPayload(event: ExecEvent): ExecEventPayload {
+  if (event.kind === 'EXIT') return { ...event, data: null };
+  return { kind: event.kind, data: event.data.toString('base64'), exitCode: null, signal: null, timedOut: null, truncated: null };
+}

@@ -1,0 +1,174 @@
+import type { IncomingMessage } from 'node:http';
+import { CloseCode } from '@rookery/wire/close-codes.ts';
+import { AgentEndpoint, TUNNEL_SUBPROTOCOL } from '@rookery/wire/endpoints.ts';
+import { MAX_MESSAGE_BYTES } from '@rookery/wire/graphql-socket.ts';
+import type { Logger } from '@rookery/wire/log.ts';
+import { GRAPHQL_TRANSPORT_WS_PROTOCOL, type Server } from 'graphql-ws';
+import { WebSocket, type RawData } from 'ws';
+import { Backoff, pause } from '../backoff.ts';
+import type { CredentialService } from '../enrolment/credential.service.ts';
+
+/** Longest wait between two dials, in ms. */
+const BACKOFF_CAP_MS = 15_000;
+
+/** After another agent took over, in ms: two of them with the same identity must not evict each other in a loop. */
+const SUPERSEDED_RETRY_MS = 60_000;
+
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+const PING_PERIOD_MS = 15_000;
+const PONG_DEADLINE_MS = 10_000;
+
+/** When control restarts, its hosts come back within this time, in ms. */
+const RESTART_JITTER_MS = 2_000;
+
+/** How one dial ended. */
+type TunnelEnd = { readonly kind: 'unauthenticated' | 'superseded' | 'restart' | 'lost'; readonly reason: string };
+
+export interface TunnelDeps {
+  readonly credentials: CredentialService;
+  /** The graphql-ws server of the private schema. */
+  readonly server: Server;
+  /** The tunnel is open: control can reach this host. */
+  readonly onUp: () => void;
+  readonly log: Logger;
+}
+
+/**
+ * The reverse tunnel: dials control, and then is the graphql-ws *server* on that socket. Hosts
+ * behind NAT need no open port this way, and control never dials an address a host has named.
+ */
+export class Tunnel implements AsyncDisposable {
+  readonly #deps: TunnelDeps;
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+
+  constructor(deps: TunnelDeps) {
+    this.#deps = deps;
+    this.#running = this.#run();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { credentials, log } = this.#deps;
+    const { signal } = this.#stop;
+    const backoff = new Backoff(BACKOFF_CAP_MS);
+    while (!signal.aborted) {
+      const { authorization } = credentials;
+      const end = await this.#dial(authorization, backoff);
+      if (signal.aborted) return;
+      switch (end.kind) {
+        case 'superseded':
+          log.error('another agent with the identity of this host has taken over its tunnel; was the state directory copied?');
+          await pause(SUPERSEDED_RETRY_MS, signal);
+          break;
+        case 'unauthenticated':
+          log.warn({ reason: end.reason }, 'the tunnel was refused');
+          await credentials.refreshAfter(authorization, signal);
+          await backoff.wait(signal);
+          break;
+        case 'restart':
+          await pause(Math.random() * RESTART_JITTER_MS, signal);
+          break;
+        case 'lost':
+          log.warn({ reason: end.reason }, 'the tunnel is down');
+          await backoff.wait(signal);
+      }
+    }
+  }
+
+  /** One connection, from dialling to its end. Never rejects. */
+  #dial(authorization: string, backoff: Backoff): Promise<TunnelEnd> {
+    const { credentials, server, onUp, log } = this.#deps;
+    const socket = new WebSocket(credentials.current.controlUrl.replace(/^http/, 'ws') + AgentEndpoint.tunnel, TUNNEL_SUBPROTOCOL, {
+      headers: { authorization },
+      maxPayload: MAX_MESSAGE_BYTES,
+      perMessageDeflate: false,
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+    });
+    const onStop = (): void => closeOrTerminate(socket);
+    this.#stop.signal.addEventListener('abort', onStop, { once: true });
+
+    return new Promise<TunnelEnd>((resolve) => {
+      let problem = '';
+      let status: number | undefined;
+      let handle: ((message: string) => Promise<void>) | undefined;
+      let closed: ((code: number, reason: string) => Promise<void>) | undefined;
+      let stopPinging = (): void => {};
+
+      // Attached before `open` can fire: the first frame may come with the upgrade's own bytes.
+      socket.on('message', (data: RawData) => {
+        handle?.(data.toString()).catch((err: unknown) => {
+          log.error({ err }, 'a message from the tunnel could not be handled');
+          socket.close(1011, 'Internal error');
+        });
+      });
+      socket.on('unexpected-response', (request, response: IncomingMessage) => {
+        status = response.statusCode;
+        problem = `control answered the upgrade with HTTP ${status}`;
+        response.resume();
+        request.destroy();
+        socket.terminate();
+      });
+      socket.on('error', (error) => (problem ||= error.message));
+      socket.once('open', () => {
+        backoff.reset();
+        closed = server.opened(
+          {
+            protocol: GRAPHQL_TRANSPORT_WS_PROTOCOL,
+            // Resolves when the bytes are written: this is what holds a command back whose output nobody reads.
+            send: (data) => new Promise((sent, failed) => socket.send(data, (error) => (error ? failed(error) : sent()))),
+            close: (code, reason) => socket.close(code, reason),
+            onMessage: (listener) => (handle = listener),
+          },
+          undefined,
+        );
+        stopPinging = keepAlive(socket);
+        log.info('the tunnel is up');
+        onUp();
+      });
+      socket.once('close', (code, reason) => {
+        stopPinging();
+        this.#stop.signal.removeEventListener('abort', onStop);
+        void Promise.resolve(closed?.(code, reason.toString())).catch((err: unknown) => log.warn({ err }, 'the end of a tunnel was not clean'));
+        resolve(endOf(code, status, problem || reason.toString() || `closed with ${code}`));
+      });
+    });
+  }
+}
+
+/** Pings, and drops a peer that does not answer in time. @returns what stops it. */
+function keepAlive(socket: WebSocket): () => void {
+  let deadline: NodeJS.Timeout | undefined;
+  const timer = setInterval(() => {
+    socket.ping();
+    deadline ??= setTimeout(() => socket.terminate(), PONG_DEADLINE_MS);
+  }, PING_PERIOD_MS);
+  socket.on('pong', () => {
+    clearTimeout(deadline);
+    deadline = undefined;
+  });
+  return () => {
+    clearInterval(timer);
+    clearTimeout(deadline);
+  };
+}
+
+function endOf(code: number, status: number | undefined, reason: string): TunnelEnd {
+  if (status === 401 || status === 403 || code === CloseCode.Unauthorized || code === CloseCode.Forbidden) return { kind: 'unauthenticated', reason };
+  if (code === CloseCode.TunnelSuperseded) return { kind: 'superseded', reason };
+  return { kind: code === CloseCode.ServiceRestart ? 'restart' : 'lost', reason };
+}
+
+/** How long control may take to answer our close frame before the socket is cut, in ms. */
+const CLOSE_WAIT_MS = 1_000;
+
+function closeOrTerminate(socket: WebSocket): void {
+  if (socket.readyState !== WebSocket.OPEN) return socket.terminate();
+  socket.close(1001, 'The agent is stopping');
+  const deadline = setTimeout(() => socket.terminate(), CLOSE_WAIT_MS);
+  socket.once('close', () => clearTimeout(deadline));
+}
