@@ -17,7 +17,8 @@ export const hostKind: Record<HostKind, { label: string; tone: Tone }> = {
   BYOC: { label: 'BYOC', tone: 'idle' },
 };
 
-export const hostConditionLabel: Record<HostConditionType, string> = {
+/** Typed by string, so that a server that is older or newer than this build does not break it. */
+const conditionLabels: Readonly<Record<string, string>> = {
   CORDONED: 'Cordoned',
   DELETING: 'Being deleted',
   DISK_PRESSURE: 'Disk pressure',
@@ -33,7 +34,7 @@ export const hostConditionLabel: Record<HostConditionType, string> = {
 
 /** A condition this build does not know yet still has a name worth showing. */
 export function conditionLabel(type: HostConditionType): string {
-  return hostConditionLabel[type] ?? type.toLowerCase().replaceAll('_', ' ');
+  return conditionLabels[type] ?? type.toLowerCase().replaceAll('_', ' ');
 }
 
 /** "gVisor 1.0" reads better than two columns. */

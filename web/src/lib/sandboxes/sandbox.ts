@@ -30,18 +30,15 @@ export function isLive(sandbox: Pick<Sandbox, 'status'>): boolean {
 }
 
 /** Names of the placement filters in words; one that this build does not know is shown as it is. */
-const filterLabels: Record<string, string> = {
-  online: 'not online',
-  schedulable: 'not schedulable',
-  kind: 'of another kind or team',
-  team: 'of another team',
-  arch: 'another architecture',
-  labels: 'labels do not match',
-  template: 'template not present',
-  capacity: 'not enough free capacity',
-  host: 'not the chosen host',
+const filterLabels: Readonly<Record<string, string>> = {
+  'requested-host': 'Not the chosen host',
+  status: 'Not online',
+  tunnel: 'Tunnel down',
+  cordoned: 'Cordoned',
+  runtime: 'No runtime',
+  capacity: 'Not enough free capacity',
 };
 
 export function rejectionLabel(filter: string): string {
-  return filterLabels[filter.toLowerCase()] ?? filter.toLowerCase().replaceAll('_', ' ');
+  return filterLabels[filter] ?? filter.toLowerCase().replaceAll(/[_-]/g, ' ');
 }
