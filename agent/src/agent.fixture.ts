@@ -11,10 +11,12 @@ import { graphqlHttpHandler } from '@rookery/wire/graphql-http.ts';
 import { DocumentCache } from '@rookery/wire/graphql-operation.ts';
 import { guardedSocketOptions } from '@rookery/wire/graphql-socket.ts';
 import { silentLogger } from '@rookery/wire/log.ts';
-import { buildSchema } from 'graphql';
+import { buildSchema, execute, subscribe } from 'graphql';
 import { createClient, type Client } from 'graphql-ws';
 import { useServer } from 'graphql-ws/use/ws';
 import { WebSocketServer, type WebSocket } from 'ws';
+
+type Resolver = (args: unknown, context: unknown) => unknown;
 
 /** What the stand-in for control has been told, newest last. */
 export interface Heard {
@@ -112,7 +114,7 @@ export async function newTestControl(): Promise<TestControl> {
   for (const type of [documents.schema.getQueryType(), documents.schema.getMutationType()]) {
     for (const field of Object.values(type?.getFields() ?? {})) {
       const resolver = root[field.name as keyof typeof root] as unknown;
-      field.resolve = (_source, args, context) => (typeof resolver === 'function' ? resolver(args, context) : resolver);
+      field.resolve = (_source: unknown, args: unknown, context: unknown) => (typeof resolver === "function" ? (resolver as Resolver)(args, context) : resolver);
     }
   }
 
@@ -123,7 +125,9 @@ export async function newTestControl(): Promise<TestControl> {
     useServer(
       {
         ...guarded,
-        onConnect(context) {
+        execute,
+        subscribe,
+        onConnect(context: { connectionParams?: Record<string, unknown>; extra: unknown }) {
           try {
             authorize(context.connectionParams?.['authorization']);
             return true;

@@ -3,7 +3,7 @@ import { DocumentCache } from '@rookery/wire/graphql-operation.ts';
 import { guardedSocketOptions } from '@rookery/wire/graphql-socket.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { mapIterator } from '@rookery/wire/push-iterator.ts';
-import { buildSchema } from 'graphql';
+import { buildSchema, execute, subscribe } from 'graphql';
 import { makeServer, type Server } from 'graphql-ws';
 import { AGENT_SDL } from '../embedded.ts';
 import type { ExecEvent, ExecRequest } from '../runtime/runtime.ts';
@@ -77,6 +77,9 @@ export function agentServer(root: AgentRoot, log: Logger): Server {
   const guarded = guardedSocketOptions(new DocumentCache(buildSchema(AGENT_SDL)), log, () => ({}));
   return makeServer({
     ...guarded,
+    // Ours and not graphql-ws' own, so that schema and executor are of one copy of graphql wherever modules are resolved differently.
+    execute,
+    subscribe,
     // No check of who is there: we have dialled, and TLS has said whom.
     async onSubscribe(socket, id, payload) {
       const args = await guarded.onSubscribe?.(socket as never, id, payload);
