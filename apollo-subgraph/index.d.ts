@@ -1,0 +1,3 @@
+import type { GraphQLSchema } from 'graphql';
+export * from 'apollo-subgraph-upstream';
+export declare function printSubgraphSchema(schema: GraphQLSchema): string;

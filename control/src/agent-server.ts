@@ -1,0 +1,176 @@
+import { CloseCode } from '@rookery/wire/close-codes.ts';
+import { AgentEndpoint, TUNNEL_SUBPROTOCOL } from '@rookery/wire/endpoints.ts';
+import { graphqlHttpHandler } from '@rookery/wire/graphql-http.ts';
+import { DocumentCache } from '@rookery/wire/graphql-operation.ts';
+import { guardedSocketOptions, MAX_MESSAGE_BYTES, SOCKET_PING_MS } from '@rookery/wire/graphql-socket.ts';
+import { bearerToken, listen, sendJson, type ListeningServer } from '@rookery/wire/http.ts';
+import type { Logger } from '@rookery/wire/log.ts';
+import { GraphQLError } from 'graphql';
+import { useServer } from 'graphql-ws/use/ws';
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { WebSocketServer, type WebSocket } from 'ws';
+import { agentChannelSchema, type AgentChannelContext, type AgentChannelServices } from './fleet/agent-channel/agent-channel.schema.ts';
+import type { AuthenticatedHost } from './fleet/enrolment/enrolment.service.ts';
+import type { HostClientPool } from './fleet/tunnels/host-client-pool.ts';
+
+/** The agent as one file, which joining machines download; built by `npm run build`. */
+const AGENT_BUNDLE = new URL('../../agent/dist/rookery-agent.mjs', import.meta.url);
+
+export interface AgentServerDeps {
+  readonly host: string;
+  readonly port: number;
+  readonly channel: AgentChannelServices;
+  readonly tunnels: HostClientPool;
+  readonly sockets: AgentSockets;
+  readonly isReady: () => Promise<boolean>;
+  readonly log: Logger;
+}
+
+/** The agent channel's open sockets, so that those of a deleted host can be cut. */
+export class AgentSockets {
+  readonly #byHost = new Map<string, Set<WebSocket>>();
+
+  add(hostId: string, socket: WebSocket): void {
+    const sockets = this.#byHost.get(hostId) ?? new Set();
+    this.#byHost.set(hostId, sockets.add(socket));
+    socket.once('close', () => {
+      sockets.delete(socket);
+      if (sockets.size === 0 && this.#byHost.get(hostId) === sockets) this.#byHost.delete(hostId);
+    });
+  }
+
+  disconnect(hostId: string, code: CloseCode, reason: string): void {
+    for (const socket of this.#byHost.get(hostId) ?? []) socket.close(code, reason);
+  }
+}
+
+/** The listener that agents reach: their channel, their tunnel and the agent itself to download. */
+export async function startAgentServer(deps: AgentServerDeps): Promise<ListeningServer> {
+  const { channel, tunnels, sockets, log } = deps;
+  const documents = new DocumentCache(agentChannelSchema());
+  const handleGraphQL = graphqlHttpHandler({
+    documents,
+    log,
+    context: async ({ headers }): Promise<AgentChannelContext> => ({ services: channel, host: await authenticate(channel, bearerToken(headers.authorization)) }),
+  });
+
+  const listening = await listen(
+    (request, response) => {
+      route(request, response, handleGraphQL, deps).catch((err: unknown) => {
+        log.error({ err }, 'a request from an agent failed');
+        sendJson(response, 500, { error: 'internal error' });
+      });
+    },
+    deps.port,
+    deps.host,
+    'agents',
+    'ROOKERY_AGENT_PORT',
+  );
+
+  const channelSockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES });
+  const disposeChannel = serveChannel(channelSockets, documents, channel, sockets, log);
+  const tunnelSockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES, handleProtocols: (offered) => (offered.has(TUNNEL_SUBPROTOCOL) ? TUNNEL_SUBPROTOCOL : false) });
+
+  listening.server.on('upgrade', (request, socket, head) => {
+    socket.on('error', () => socket.destroy());
+    const path = pathOf(request);
+    if (path === AgentEndpoint.channel) channelSockets.handleUpgrade(request, socket, head, (ws) => channelSockets.emit('connection', ws, request));
+    else if (path === AgentEndpoint.tunnel) void acceptTunnel(request, socket, head);
+    else reject(socket, 404, 'Not Found');
+  });
+
+  async function acceptTunnel(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    try {
+      const host = await authenticate(channel, bearerToken(request.headers.authorization));
+      if (!host) return reject(socket, 401, 'Unauthorized');
+      tunnelSockets.handleUpgrade(request, socket, head, (ws) => {
+        ws.on('error', () => ws.terminate());
+        tunnels.adopt(host.hostId, ws);
+      });
+    } catch (err) {
+      log.warn({ err }, 'a tunnel could not be accepted');
+      reject(socket, 503, 'Service Unavailable');
+    }
+  }
+
+  return {
+    ...listening,
+    async [Symbol.asyncDispose]() {
+      for (const client of channelSockets.clients) client.close(CloseCode.ServiceRestart, 'control restarts');
+      await disposeChannel();
+      for (const client of tunnelSockets.clients) client.terminate();
+      await listening[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function serveChannel(server: WebSocketServer, documents: DocumentCache, services: AgentChannelServices, sockets: AgentSockets, log: Logger): () => void | Promise<void> {
+  interface Extra {
+    readonly socket: WebSocket;
+    host?: AuthenticatedHost;
+  }
+  const guarded = guardedSocketOptions(documents, log, async (_operation, { extra }): Promise<AgentChannelContext | readonly GraphQLError[]> => {
+    const { host } = extra as Extra;
+    return host ? { services, host } : [new GraphQLError('Unauthenticated.', { extensions: { code: 'UNAUTHENTICATED' } })];
+  });
+  const disposable = useServer(
+    {
+      ...(guarded as object),
+      onConnect: async (socket) => {
+        const extra = socket.extra as unknown as Extra;
+        const host = await authenticate(services, bearerToken(String((socket.connectionParams as { authorization?: unknown } | undefined)?.authorization ?? '')));
+        if (!host) {
+          extra.socket.close(CloseCode.Unauthorized, 'credentials are not valid');
+          return;
+        }
+        extra.host = host;
+        sockets.add(host.hostId, extra.socket);
+      },
+    },
+    server,
+    SOCKET_PING_MS,
+  );
+  return () => disposable.dispose();
+}
+
+async function authenticate({ enrolment }: AgentChannelServices, token: string | undefined): Promise<AuthenticatedHost | null> {
+  return (await enrolment.authenticate(token)) ?? null;
+}
+
+async function route(request: IncomingMessage, response: ServerResponse, handleGraphQL: (request: IncomingMessage, response: ServerResponse) => Promise<void>, { isReady, log }: AgentServerDeps): Promise<void> {
+  switch (pathOf(request)) {
+    case AgentEndpoint.channel:
+      return handleGraphQL(request, response);
+    case AgentEndpoint.bundle:
+      return sendBundle(response, log);
+    case '/healthz':
+      return sendJson(response, 200, { status: 'ok' });
+    case '/readyz': {
+      const ready = await isReady();
+      return sendJson(response, ready ? 200 : 503, { status: ready ? 'ready' : 'database unreachable' });
+    }
+    default:
+      return sendJson(response, 404, { error: 'There is nothing here. Agents talk to this port; the dashboard is on another one.' });
+  }
+}
+
+async function sendBundle(response: ServerResponse, log: Logger): Promise<void> {
+  try {
+    const { size } = await stat(AGENT_BUNDLE);
+    response.writeHead(200, { 'content-type': 'text/javascript', 'content-length': size });
+    createReadStream(AGENT_BUNDLE).pipe(response);
+  } catch (err) {
+    log.error({ err }, 'the agent bundle is missing; build it with "npm run build"');
+    sendJson(response, 503, { error: 'The agent has not been built on this control plane.' });
+  }
+}
+
+const pathOf = (request: IncomingMessage): string => (request.url ?? '/').split('?')[0] ?? '/';
+
+function reject(socket: Duplex, status: number, text: string): void {
+  socket.end(`HTTP/1.1 ${status} ${text}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+}
+

@@ -1,0 +1,30 @@
+import { configField } from '@rookery/wire/config.ts';
+import { z } from 'zod';
+
+/** Settings of a control process, by environment variable. */
+export const controlConfigSchema = z.object({
+  /** External PostgreSQL. */
+  DATABASE_URL: z.string().optional(),
+  /** Address that listeners bind to. */
+  ROOKERY_HOST: z.string().default('127.0.0.1'),
+  /** Port on which agents reach control. */
+  ROOKERY_AGENT_PORT: configField.port(4001),
+  /** How agents reach that port from where they are; goes into join commands. */
+  ROOKERY_AGENT_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
+  /** Port on which gateways reach the subgraphs (split mode). */
+  ROOKERY_SUBGRAPH_PORT: configField.port(4002),
+  /** What a gateway must know to be answered (split mode). */
+  ROOKERY_GATEWAY_SECRET: z.string().min(16, 'must have at least 16 characters').optional(),
+  /** Heartbeat interval that agents are told. */
+  ROOKERY_HEARTBEAT_MS: configField.milliseconds(15_000),
+  /** Silence after which a host counts as unreachable. */
+  ROOKERY_UNREACHABLE_AFTER_MS: configField.milliseconds(90_000),
+  /** Virtual CPUs that may be promised for each core. */
+  ROOKERY_CPU_OVERCOMMIT: z.coerce.number().min(0.1).max(64).default(1),
+  /** First platform admin; a password is made up when none is given. */
+  ROOKERY_ADMIN_EMAIL: z.email('must be an e-mail address').optional(),
+  ROOKERY_ADMIN_PASSWORD: z.string().min(8, 'must have at least 8 characters').optional(),
+  ROOKERY_LOG_LEVEL: configField.logLevel(),
+});
+
+export type ControlConfig = z.output<typeof controlConfigSchema>;

@@ -1,0 +1,98 @@
+import { MikroORM } from '@mikro-orm/postgresql';
+import { StartupError } from '@rookery/wire/errors.ts';
+import type { Logger } from '@rookery/wire/log.ts';
+import type { Kysely } from 'kysely';
+import { ormConfig } from '../orm.ts';
+
+/** Names in queries are those of the entities and their properties, so that rows read like entities. */
+export const QUERY_OPTIONS = { tableNamingStrategy: 'entity', columnNamingStrategy: 'property', convertValues: true } as const;
+
+/**
+ * The database as one subgraph sees it: typed queries over its own tables, and transactions.
+ *
+ * @typeParam Tables what `InferKyselyDB` makes of the subgraph's entities.
+ */
+export interface Database<Tables> {
+  /** Queries outside a transaction; each statement is on its own. */
+  readonly query: Kysely<Tables>;
+  /** Runs `work` in one READ COMMITTED transaction; a throw rolls it back. */
+  transaction<T>(work: (tx: Kysely<Tables>) => Promise<T>): Promise<T>;
+}
+
+/** A connection pool with the ORM on top. */
+export interface DatabaseConnection extends AsyncDisposable {
+  readonly orm: MikroORM;
+  /** For clients that need a connection of their own (`LISTEN`). */
+  readonly url: string;
+  /** The same pool, seen as the tables of one subgraph. */
+  as<Tables>(): Database<Tables>;
+  /** Whether a trivial query succeeds right now. */
+  isUp(): Promise<boolean>;
+}
+
+/**
+ * Connects and brings the schema up to date. Replicas that start together take turns: migrations
+ * run under an advisory lock.
+ *
+ * @throws {StartupError} when the database cannot be reached or migrated, in one sentence.
+ */
+export async function openDatabase(url: string, log: Logger): Promise<DatabaseConnection> {
+  const orm = await connect(url);
+  try {
+    await migrate(orm, log);
+  } catch (cause) {
+    await orm.close(true);
+    throw new StartupError(`The database could not be migrated: ${(cause as Error).message}.`, { cause });
+  }
+  const database: Database<unknown> = {
+    query: orm.em.fork().getKysely<unknown, typeof QUERY_OPTIONS>(QUERY_OPTIONS),
+    transaction: (work) => orm.em.fork().transactional((em) => work(em.getKysely<unknown, typeof QUERY_OPTIONS>(QUERY_OPTIONS))),
+  };
+  return {
+    orm,
+    url,
+    as: <Tables>() => database as unknown as Database<Tables>,
+    isUp: () => orm.isConnected(),
+    [Symbol.asyncDispose]: () => orm.close(true),
+  };
+}
+
+async function connect(url: string): Promise<MikroORM> {
+  try {
+    new URL(url);
+  } catch (cause) {
+    throw new StartupError('DATABASE_URL is not a URL; it looks like postgres://user:password@host:5432/database.', { cause });
+  }
+  const orm = new MikroORM(ormConfig(url));
+  try {
+    await orm.connect();
+    await orm.em.fork().execute('select 1');
+    return orm;
+  } catch (cause) {
+    await orm.close(true).catch(() => {});
+    const { host, pathname } = new URL(url);
+    throw new StartupError(
+      `The database ${pathname.slice(1)} at ${host} cannot be reached (${rootMessage(cause)}); check DATABASE_URL.`,
+      { cause },
+    );
+  }
+}
+
+function rootMessage(error: unknown): string {
+  const seen = error as { message?: string; code?: string; cause?: unknown; errors?: unknown[] };
+  if (seen.errors?.[0]) return rootMessage(seen.errors[0]);
+  if (seen.cause) return rootMessage(seen.cause);
+  return (seen.message ?? seen.code ?? String(error)).split('\n')[0] ?? '';
+}
+
+/** Any constant; the same in every replica. */
+const MIGRATION_LOCK = 7_665_701;
+
+async function migrate(orm: MikroORM, log: Logger): Promise<void> {
+  // A transaction-level lock, so that it is given up with the connection however this process ends.
+  await orm.em.fork().transactional(async (em) => {
+    await em.execute(`select pg_advisory_xact_lock(${MIGRATION_LOCK})`);
+    const done = await orm.migrator.up();
+    if (done.length > 0) log.info({ migrations: done.map(({ name }) => name) }, 'database migrated');
+  });
+}

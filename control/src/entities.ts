@@ -1,0 +1,26 @@
+import { SessionSchema } from './accounts/sessions/session.entity.ts';
+import { MembershipSchema, TeamSchema } from './accounts/teams/team.entity.ts';
+import { UserSchema } from './accounts/users/user.entity.ts';
+import { HostIdentitySchema, RefreshTokenSchema, RegistrationTokenSchema } from './fleet/enrolment/enrolment.entity.ts';
+import { EventSchema } from './fleet/events/event.entity.ts';
+import { HostLeaseSchema, HostSchema } from './fleet/hosts/host.entity.ts';
+import { SandboxSchema } from './fleet/sandboxes/sandbox.entity.ts';
+import { ReplicaSchema } from './kernel/replica.entity.ts';
+import { SigningKeySchema } from './kernel/signing-key.entity.ts';
+
+/** Every entity of this process, for the ORM. */
+export const entities = [
+  UserSchema,
+  TeamSchema,
+  MembershipSchema,
+  SessionSchema,
+  SigningKeySchema,
+  ReplicaSchema,
+  HostSchema,
+  HostLeaseSchema,
+  SandboxSchema,
+  EventSchema,
+  RegistrationTokenSchema,
+  HostIdentitySchema,
+  RefreshTokenSchema,
+] as const;

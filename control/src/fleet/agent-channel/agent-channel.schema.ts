@@ -1,0 +1,217 @@
+import SchemaBuilder from '@pothos/core';
+import { RookeryError } from '@rookery/wire/errors.ts';
+import type { GraphQLSchema } from 'graphql';
+import type { AuthenticatedHost, Enrolment, HostCredentials } from '../enrolment/enrolment.service.ts';
+import { AGENT_CONDITION_TYPES } from '../hosts/host.state.ts';
+import type { HostSpecs } from '../hosts/host-presence.service.ts';
+import type { Convergence } from '../sandboxes/convergence.service.ts';
+import { OBSERVED_STATUSES } from '../sandboxes/sandbox.state.ts';
+import type { ObservedSandbox } from '../tunnels/host-client.ts';
+import type { Heartbeats } from './heartbeat.service.ts';
+
+export interface AgentChannelServices {
+  readonly enrolment: Enrolment;
+  readonly heartbeats: Heartbeats;
+  readonly convergence: Convergence;
+  /** The heartbeat interval that agents are told, in ms. */
+  readonly heartbeatMs: number;
+}
+
+export interface AgentChannelContext {
+  /** Null on the two open mutations. */
+  readonly host: AuthenticatedHost | null;
+  readonly services: AgentChannelServices;
+}
+
+/** Share of the interval by which an answer may shift the next beat, so that a fleet does not beat in step. */
+const JITTER = 0.1;
+
+/** The private schema that agents call. Never part of the supergraph; printed to `control/agent-channel.graphql`. */
+export function agentChannelSchema(): GraphQLSchema {
+  const builder = new SchemaBuilder<{
+    Context: AgentChannelContext;
+    DefaultFieldNullability: false;
+    Scalars: { ID: { Input: string; Output: string }; DateTime: { Input: Date; Output: Date } };
+  }>({ defaultFieldNullability: false });
+
+  builder.scalarType('DateTime', {
+    description: 'A moment, in ISO 8601 with milliseconds, UTC.',
+    serialize: (value) => value.toISOString(),
+    parseValue: (value) => {
+      const date = new Date(String(value));
+      if (Number.isNaN(date.getTime())) throw new RookeryError('BAD_USER_INPUT', 'A DateTime is a string in ISO 8601.');
+      return date;
+    },
+  });
+
+  const AgentConditionType = builder.enumType('AgentConditionType', { values: AGENT_CONDITION_TYPES });
+  const ObservedStatus = builder.enumType('ObservedStatus', { values: OBSERVED_STATUSES });
+
+  const RuntimeInput = builder.inputType('RuntimeInput', {
+    fields: (t) => ({ name: t.string({ required: true }), version: t.string({ required: true }) }),
+  });
+  const AgentConditionInput = builder.inputType('AgentConditionInput', {
+    description: 'Something about the machine that people should know, with the command that mends it.',
+    fields: (t) => ({ type: t.field({ type: AgentConditionType, required: true }), message: t.string({ required: true }) }),
+  });
+  const HostSpecsInput = builder.inputType('HostSpecsInput', {
+    description: 'What the agent says about its machine.',
+    fields: (t) => ({
+      hostname: t.string({ required: true }),
+      arch: t.string({ required: true }),
+      os: t.string({ required: true }),
+      kernel: t.string({ required: true }),
+      cpuCores: t.int({ required: true }),
+      memoryMb: t.int({ required: true }),
+      diskGb: t.int({ required: true }),
+      agentVersion: t.string({ required: true }),
+      bootId: t.string({ required: true }),
+      runtime: t.field({ type: RuntimeInput, description: 'Null when there is none that works.' }),
+      conditions: t.field({ type: [AgentConditionInput], required: true }),
+    }),
+  });
+  const RegisterHostInput = builder.inputType('RegisterHostInput', {
+    fields: (t) => ({
+      token: t.string({ required: true }),
+      publicKey: t.string({ required: true, description: 'Raw Ed25519 public key (32 bytes), base64url.' }),
+      proof: t.string({ required: true, description: 'Compact JWS (EdDSA) by that key over {"purpose":"register","token_sha256":base64url(sha256(token))}.' }),
+      specs: t.field({ type: HostSpecsInput, required: true }),
+    }),
+  });
+  const RefreshHostCredentialsInput = builder.inputType('RefreshHostCredentialsInput', {
+    fields: (t) => ({
+      refreshToken: t.string({ required: true }),
+      proof: t.string({ required: true, description: 'Compact JWS (EdDSA) by the host’s key over {"purpose":"refresh","token_sha256":base64url(sha256(refreshToken))}.' }),
+    }),
+  });
+  const HeartbeatInput = builder.inputType('HeartbeatInput', {
+    fields: (t) => ({
+      specs: t.field({ type: HostSpecsInput, required: true }),
+      load1: t.float({ required: true, description: 'One-minute load average.' }),
+      memoryUsedMb: t.int({ required: true }),
+      diskUsedMb: t.int({ required: true }),
+      inventoryDigest: t.string({ required: true, description: 'SHA-256 (hex) over the lines "id generation status\\n" of all sandboxes, sorted by id.' }),
+      sandboxCount: t.int({ required: true }),
+    }),
+  });
+  const ObservedSandboxInput = builder.inputType('ObservedSandboxInput', {
+    fields: (t) => ({
+      id: t.id({ required: true }),
+      generation: t.int({ required: true, description: 'The newest that the agent has carried out.' }),
+      status: t.field({ type: ObservedStatus, required: true }),
+      statusReason: t.string(),
+      startedAt: t.field({ type: 'DateTime' }),
+      lastActiveAt: t.field({ type: 'DateTime' }),
+    }),
+  });
+  const ReportSandboxesInput = builder.inputType('ReportSandboxesInput', {
+    fields: (t) => ({
+      epoch: t.int({ required: true, description: 'Strictly growing per agent state directory; an older one than the last taken is ignored.' }),
+      full: t.boolean({ required: true, description: 'True: this is everything the host has. False: only these changed.' }),
+      sandboxes: t.field({ type: [ObservedSandboxInput], required: true }),
+    }),
+  });
+
+  const HostCredentialsRef = builder.objectRef<HostCredentials>('HostCredentials').implement({
+    description: 'What a host proves itself with from now on.',
+    fields: (t) => ({
+      hostId: t.exposeID('hostId'),
+      hostName: t.exposeString('hostName'),
+      accessToken: t.exposeString('accessToken'),
+      accessTokenExpiresInSeconds: t.exposeInt('accessTokenExpiresInSeconds'),
+      refreshToken: t.exposeString('refreshToken'),
+      refreshTokenExpiresInSeconds: t.exposeInt('refreshTokenExpiresInSeconds'),
+    }),
+  });
+  const HeartbeatAck = builder.objectRef<{ nextHeartbeatMs: number; wantInventory: boolean; controlTime: Date }>('HeartbeatAck').implement({
+    fields: (t) => ({
+      nextHeartbeatMs: t.exposeInt('nextHeartbeatMs', { description: 'When to beat again.' }),
+      wantInventory: t.exposeBoolean('wantInventory', { description: 'Answer with a full `reportSandboxes`.' }),
+      controlTime: t.expose('controlTime', { type: 'DateTime' }),
+    }),
+  });
+  const ReportSandboxesAck = builder.objectRef<{ epoch: number }>('ReportSandboxesAck').implement({
+    fields: (t) => ({ epoch: t.exposeInt('epoch') }),
+  });
+
+  builder.queryType({
+    fields: (t) => ({
+      hostId: t.id({ description: 'The host that the caller is authenticated as.', resolve: (_root, _args, context) => authenticated(context).hostId }),
+    }),
+  });
+
+  builder.mutationType({
+    fields: (t) => ({
+      registerHost: t.field({
+        type: HostCredentialsRef,
+        description: 'Spends a registration token. Open to anyone who has one.',
+        args: { input: t.arg({ type: RegisterHostInput, required: true }) },
+        resolve: (_root, { input }, { services }) => services.enrolment.register({ ...input, specs: toSpecs(input.specs) }),
+      }),
+      refreshHostCredentials: t.field({
+        type: HostCredentialsRef,
+        description: 'Renews credentials. Open to anyone who has a refresh token and the host’s key.',
+        args: { input: t.arg({ type: RefreshHostCredentialsInput, required: true }) },
+        resolve: (_root, { input }, { services }) => services.enrolment.refresh(input),
+      }),
+      heartbeat: t.field({
+        type: HeartbeatAck,
+        description: 'Renews the host’s lease. Answered once it is durable.',
+        args: { input: t.arg({ type: HeartbeatInput, required: true }) },
+        resolve: async (_root, { input }, context) => {
+          const { hostId } = authenticated(context);
+          const { heartbeats, heartbeatMs } = context.services;
+          const { load1, memoryUsedMb, diskUsedMb, inventoryDigest } = input;
+          const { knownDigest } = await heartbeats.beat({ hostId, load1, memoryUsedMb, diskUsedMb }, toSpecs(input.specs));
+          return {
+            nextHeartbeatMs: Math.round(heartbeatMs * (1 - JITTER + 2 * JITTER * Math.random())),
+            wantInventory: knownDigest !== inventoryDigest,
+            controlTime: new Date(),
+          };
+        },
+      }),
+      reportSandboxes: t.field({
+        type: ReportSandboxesAck,
+        description: 'Says what sandboxes are, at once when one changed and in full when asked.',
+        args: { input: t.arg({ type: ReportSandboxesInput, required: true }) },
+        resolve: async (_root, { input }, context) => {
+          const { hostId } = authenticated(context);
+          const { convergence } = context.services;
+          const sandboxes = input.sandboxes.map(toObserved);
+          if (input.full) await convergence.reconcile(hostId, { epoch: input.epoch, sandboxes });
+          else await convergence.report(hostId, sandboxes);
+          return { epoch: input.epoch };
+        },
+      }),
+    }),
+  });
+
+  return builder.toSchema();
+}
+
+function authenticated({ host }: AgentChannelContext): AuthenticatedHost {
+  if (!host) throw new RookeryError('UNAUTHENTICATED', 'This needs the host’s access token.');
+  return host;
+}
+
+function toSpecs({ runtime, ...specs }: Omit<HostSpecs, 'runtime'> & { runtime?: HostSpecs['runtime'] | undefined }): HostSpecs {
+  return { ...specs, runtime: runtime ?? null };
+}
+
+interface ReportedSandbox {
+  readonly id: string;
+  readonly generation: number;
+  readonly status: ObservedSandbox['status'];
+  readonly statusReason?: string | null | undefined;
+  readonly startedAt?: Date | null | undefined;
+  readonly lastActiveAt?: Date | null | undefined;
+}
+
+function toObserved({ statusReason, startedAt, lastActiveAt, ...sandbox }: ReportedSandbox): ObservedSandbox {
+  return {
+    ...sandbox,
+    statusReason: statusReason ?? null,
+    startedAt: startedAt?.toISOString() ?? null,
+    lastActiveAt: lastActiveAt?.toISOString() ?? null,
+  };
+}

@@ -1,0 +1,31 @@
+import type DataLoader from 'dataloader';
+import { createSubgraphBuilder, type SubgraphContext } from '../kernel/graphql.ts';
+import type { EventHub } from './events/event-hub.ts';
+import type { HostDeletion } from './hosts/host-deletion.service.ts';
+import type { HostService } from './hosts/host.service.ts';
+import type { ExecService } from './sandboxes/exec.service.ts';
+import type { SandboxService } from './sandboxes/sandbox.service.ts';
+import type { HostLeaseRow, HostRow, SandboxRow } from './tables.ts';
+
+export interface FleetServices {
+  readonly hosts: HostService;
+  readonly deletion: HostDeletion;
+  readonly sandboxes: SandboxService;
+  readonly exec: ExecService;
+  readonly hub: EventHub;
+}
+
+/** What a resolver of this subgraph gets; the loaders live for one request or one event. */
+export interface FleetContext extends SubgraphContext {
+  readonly services: FleetServices;
+  readonly loaders: {
+    /** Only hosts and sandboxes that the viewer may know of. */
+    readonly host: DataLoader<string, HostRow | null>;
+    readonly sandbox: DataLoader<string, SandboxRow | null>;
+    readonly lease: DataLoader<string, HostLeaseRow | null>;
+  };
+}
+
+export const createFleetBuilder = () => createSubgraphBuilder<FleetContext>();
+
+export type FleetBuilder = ReturnType<typeof createFleetBuilder>;

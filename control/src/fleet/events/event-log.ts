@@ -1,0 +1,125 @@
+import type { Logger } from '@rookery/wire/log.ts';
+import { sql } from 'kysely';
+import type { Actor } from '../../kernel/viewer.ts';
+import type { FleetDatabase, FleetTransaction, HostRow, SandboxRow } from '../tables.ts';
+
+/** What happened to one host or sandbox, to be written with the change itself. */
+export type Change =
+  | { readonly subject: 'HOST'; readonly change: 'CREATED' | 'UPDATED' | 'DELETED'; readonly type: string; readonly row: HostRow }
+  | { readonly subject: 'SANDBOX'; readonly change: 'CREATED' | 'UPDATED' | 'DELETED'; readonly type: string; readonly row: SandboxRow };
+
+/** Writes changes into the log of the transaction it came with. */
+export type Record = (changes: readonly Change[]) => Promise<void>;
+
+/** The channel on which replicas tell each other that the log has grown. */
+export const EVENTS_CHANNEL = 'rookery_events';
+
+/** Any constant; the same in every replica. */
+const SEQUENCER_LOCK = 7_665_702;
+
+/** Events sequenced in one statement; more makes one long transaction out of several short ones. */
+const SEQUENCE_BATCH = 5_000;
+
+/**
+ * The writing side of the event log.
+ *
+ * An event row is inserted by the transaction of its change, without a position. After the commit
+ * one statement at a time, across all replicas, numbers what is visible and has no number yet. So a
+ * position never appears below one that was already read, however the transactions overlapped, and
+ * the positions of one object follow its revisions: a second change of an object can only begin to
+ * write after the first has committed (docs/adr/0003-events-are-sequenced-after-commit.md).
+ */
+export class EventLog {
+  readonly #database: FleetDatabase;
+  readonly #log: Logger;
+  #sequencing: Promise<void> | undefined;
+  #again = false;
+
+  constructor(database: FleetDatabase, log: Logger) {
+    this.#database = database;
+    this.#log = log;
+  }
+
+  /** Runs `work` in a transaction whose changes are logged through `record`, and sequences them after the commit. */
+  async transaction<T>(actor: Actor, work: (tx: FleetTransaction, record: Record) => Promise<T>): Promise<T> {
+    let wrote = false;
+    const result = await this.#database.transaction((tx) =>
+      work(tx, async (changes) => {
+        wrote ||= changes.length > 0;
+        await insertEvents(tx, actor, changes);
+      }),
+    );
+    if (wrote) this.nudge();
+    return result;
+  }
+
+  /** Sequences soon. Calls while it is under way are folded into one more round. */
+  nudge(): void {
+    if (this.#sequencing) {
+      this.#again = true;
+      return;
+    }
+    this.#sequencing = this.sequence()
+      .then(() => {}, (err: unknown) => this.#log.warn({ err }, 'events could not be sequenced; the next round will'))
+      .finally(() => {
+        this.#sequencing = undefined;
+        if (this.#again) {
+          this.#again = false;
+          this.nudge();
+        }
+      });
+  }
+
+  /**
+   * Numbers what has none. Also called by a loop, for the events of a process that died between its
+   * commit and its sequencing.
+   *
+   * @returns how many events got a position.
+   */
+  async sequence(): Promise<number> {
+    return this.#database.transaction(async (tx) => {
+      // Held until after the commit is visible, so that the next round sees what this one did.
+      await sql`select pg_advisory_xact_lock(${SEQUENCER_LOCK})`.execute(tx);
+      const { rows } = await sql<{ count: string; last: string | null }>`
+        with pending as (
+          select id, row_number() over (order by id) as n
+          from (select id from events where position is null order by id limit ${SEQUENCE_BATCH}) as batch
+        ), base as (
+          select coalesce(max(position), 0) as last from events
+        ), numbered as (
+          update events set position = base.last + pending.n from pending, base where events.id = pending.id returning events.position
+        )
+        select count(*) as count, max(position) as last from numbered`.execute(tx);
+      const count = Number(rows[0]?.count ?? 0);
+      // One notification a round, not one a transaction: NOTIFY serialises the commits that use it.
+      if (count > 0) await sql`select pg_notify(${EVENTS_CHANNEL}, ${rows[0]?.last ?? ''})`.execute(tx);
+      if (count === SEQUENCE_BATCH) this.#again = true;
+      return count;
+    });
+  }
+
+  /** Waits for a round that is under way. */
+  async idle(): Promise<void> {
+    while (this.#sequencing) await this.#sequencing;
+  }
+}
+
+async function insertEvents(tx: FleetTransaction, actor: Actor, changes: readonly Change[]): Promise<void> {
+  if (changes.length === 0) return;
+  await tx
+    .insertInto('Event')
+    .values(
+      changes.map(({ subject, change, type, row }) => ({
+        subject,
+        change,
+        type,
+        actor,
+        subjectId: row.id,
+        revision: row.revision,
+        teamId: row.teamId,
+        hostId: 'hostId' in row ? row.hostId : row.id,
+        state: row as unknown as { [key: string]: unknown },
+      })) as never,
+    )
+    .execute();
+}

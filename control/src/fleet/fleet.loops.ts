@@ -1,0 +1,57 @@
+import { REPLICA_DEAD_AFTER_MS } from '../kernel/replica.ts';
+import type { LoopDriver } from '../kernel/loops.ts';
+import type { EventLog } from './events/event-log.ts';
+import type { HostDeletion } from './hosts/host-deletion.service.ts';
+import type { HostPresence } from './hosts/host-presence.service.ts';
+import type { Convergence } from './sandboxes/convergence.service.ts';
+
+export interface FleetLoopsDeps {
+  readonly events: EventLog;
+  readonly presence: HostPresence;
+  readonly convergence: Convergence;
+  readonly deletion: HostDeletion;
+  readonly unreachableAfterMs: number;
+}
+
+/** The periodic passes that make right what events make fast. */
+export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
+  const { events, presence, convergence, deletion, unreachableAfterMs } = deps;
+  const startedAt = Date.now();
+
+  loops.add({
+    name: 'event-sequencer',
+    description: 'Numbers events whose process died before it could.',
+    periodMs: 2_000,
+    run: () => events.sequence(),
+  });
+  loops.add({
+    name: 'host-monitor',
+    description: 'Declares silent hosts unreachable and their sandboxes missing.',
+    periodMs: Math.max(250, Math.min(5_000, unreachableAfterMs / 6)),
+    run: async () => {
+      // While control was away it heard nobody: every host gets a full period before it is judged.
+      if (Date.now() - startedAt < unreachableAfterMs) return 0;
+      const hosts = await presence.silence(unreachableAfterMs);
+      await presence.markMissing();
+      return hosts;
+    },
+  });
+  loops.add({
+    name: 'tunnel-cleaner',
+    description: 'Keeps placements away from hosts whose tunnel was held by a control process that died.',
+    periodMs: 2_000,
+    run: () => presence.clearOrphanedTunnels(REPLICA_DEAD_AFTER_MS),
+  });
+  loops.add({
+    name: 'convergence',
+    description: 'Pushes sandboxes that are not what they should be, on hosts that can be reached.',
+    periodMs: 10_000,
+    run: () => convergence.converge(),
+  });
+  loops.add({
+    name: 'host-deletion',
+    description: 'Finishes deletions that were interrupted.',
+    periodMs: 15_000,
+    run: () => deletion.resume(),
+  });
+}

@@ -1,0 +1,133 @@
+import type { CloseCode } from '@rookery/wire/close-codes.ts';
+import type { Logger } from '@rookery/wire/log.ts';
+import DataLoader from 'dataloader';
+import type { GraphQLSchema } from 'graphql';
+import type { DatabaseConnection } from '../database/database.ts';
+import type { LoopDriver } from '../kernel/loops.ts';
+import type { AccountsPort } from '../kernel/ports.ts';
+import type { SigningKeys } from '../kernel/signing-keys.ts';
+import type { Subgraph } from '../kernel/subgraph.ts';
+import type { Viewer } from '../kernel/viewer.ts';
+import type { AgentChannelServices } from './agent-channel/agent-channel.schema.ts';
+import { Heartbeats } from './agent-channel/heartbeat.service.ts';
+import { createFleetBuilder, type FleetContext, type FleetServices } from './builder.ts';
+import { Enrolment } from './enrolment/enrolment.service.ts';
+import { EventHub } from './events/event-hub.ts';
+import { EventLog } from './events/event-log.ts';
+import { addFleetLoops } from './fleet.loops.ts';
+import { HostDeletion } from './hosts/host-deletion.service.ts';
+import { HostPresence } from './hosts/host-presence.service.ts';
+import { addHosts, declareHost } from './hosts/host.schema.ts';
+import { HostService } from './hosts/host.service.ts';
+import { Convergence } from './sandboxes/convergence.service.ts';
+import { ExecService } from './sandboxes/exec.service.ts';
+import { addSandboxes } from './sandboxes/sandbox.schema.ts';
+import { SandboxService } from './sandboxes/sandbox.service.ts';
+import { addShared } from './shared.schema.ts';
+import type { FleetTables } from './tables.ts';
+import { HostClientPool } from './tunnels/host-client-pool.ts';
+
+export interface FleetSettings {
+  /** Heartbeat interval that agents are told, in ms. */
+  readonly heartbeatMs: number;
+  /** Silence after which a host counts as unreachable, in ms. */
+  readonly unreachableAfterMs: number;
+  /** Virtual CPUs that may be promised for each core. */
+  readonly cpuOvercommit: number;
+}
+
+export interface FleetDeps {
+  readonly database: DatabaseConnection;
+  readonly keys: SigningKeys;
+  readonly accounts: AccountsPort;
+  readonly loops: LoopDriver;
+  readonly replicaId: string;
+  readonly settings: FleetSettings;
+  /** Where agents reach control, without a slash at the end. */
+  readonly agentUrl: () => string;
+  /** Cuts the agent channel of one host. */
+  readonly disconnectHost: (hostId: string, code: CloseCode, reason: string) => void;
+  readonly log: Logger;
+}
+
+export interface Fleet extends AsyncDisposable {
+  readonly subgraph: Subgraph;
+  readonly services: FleetServices;
+  readonly agentChannel: AgentChannelServices;
+  readonly tunnels: HostClientPool;
+}
+
+/** The fleet subgraph's schema; needs no database. */
+export function fleetSchema(): GraphQLSchema {
+  const builder = createFleetBuilder();
+  builder.queryType({});
+  builder.mutationType({});
+  builder.subscriptionType({});
+  const shared = addShared(builder);
+  const Host = declareHost(builder);
+  addHosts(builder, Host, shared, addSandboxes(builder, Host, shared));
+  return builder.toSubGraphSchema({});
+}
+
+/** Hosts, sandboxes and everything that moves them. */
+export async function createFleet(deps: FleetDeps): Promise<Fleet> {
+  const { database: connection, accounts, keys, loops, replicaId, settings, agentUrl, disconnectHost, log } = deps;
+  const database = connection.as<FleetTables>();
+  const events = new EventLog(database, log);
+  const hub = new EventHub(database, connection.url, log);
+  await hub.start();
+
+  const presence = new HostPresence({ database, events, replicaId });
+  const pool: HostClientPool = new HostClientPool({
+    log: log.child({ part: 'tunnel' }),
+    onReady: async (hostId, inventory) => {
+      await convergence.reconcile(hostId, inventory);
+      await presence.tunnelReady(hostId);
+    },
+    onLost: (hostId) => presence.tunnelLost(hostId),
+  });
+  const convergence = new Convergence({ database, events, pool, log: log.child({ part: 'convergence' }) });
+  const heartbeats = new Heartbeats({ database, presence, log });
+
+  const hosts = new HostService({ database, events, hub, accounts, agentUrl });
+  const disconnect = (hostId: string, code: CloseCode, reason: string): void => {
+    heartbeats.forget(hostId);
+    disconnectHost(hostId, code, reason);
+  };
+  const deletion = new HostDeletion({ database, events, hub, hosts, pool, convergence, disconnect, log });
+  const { cpuOvercommit } = settings;
+  const sandboxes = new SandboxService({ database, events, hub, accounts, convergence, cpuOvercommit });
+  const exec = new ExecService({ database, hub, pool, sandboxes });
+  const services: FleetServices = { hosts, deletion, sandboxes, exec, hub };
+
+  addFleetLoops(loops, { events, presence, convergence, deletion, unreachableAfterMs: settings.unreachableAfterMs });
+  const enrolment = new Enrolment({ database, events, keys, log });
+  return {
+    services,
+    subgraph: { name: 'fleet', schema: fleetSchema(), context: (viewer) => context(viewer, services) },
+    agentChannel: { enrolment, heartbeats, convergence, heartbeatMs: settings.heartbeatMs },
+    tunnels: pool,
+    async [Symbol.asyncDispose]() {
+      await pool[Symbol.asyncDispose]();
+      await events.idle();
+      await hub[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function context(viewer: Viewer | null, services: FleetServices): FleetContext {
+  return {
+    viewer,
+    services,
+    loaders: {
+      host: new DataLoader(async (ids) => inOrder(ids, await services.hosts.findMany(viewer, ids), ({ id }) => id)),
+      sandbox: new DataLoader(async (ids) => inOrder(ids, await services.sandboxes.findMany(viewer, ids), ({ id }) => id)),
+      lease: new DataLoader(async (ids) => inOrder(ids, await services.hosts.leases(ids), ({ hostId }) => hostId)),
+    },
+  };
+}
+
+function inOrder<Row>(ids: readonly string[], rows: readonly Row[], idOf: (row: Row) => string): (Row | null)[] {
+  const byId = new Map(rows.map((row) => [idOf(row), row]));
+  return ids.map((id) => byId.get(id) ?? null);
+}

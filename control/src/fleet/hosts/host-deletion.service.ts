@@ -1,0 +1,198 @@
+import { CloseCode } from '@rookery/wire/close-codes.ts';
+import type { Logger } from '@rookery/wire/log.ts';
+import { sha256 } from '@rookery/wire/secrets.ts';
+import { authorize, signedIn } from '../../kernel/authority.ts';
+import { NotFound, UserError } from '../../kernel/user-errors.ts';
+import { actorOf, type Viewer } from '../../kernel/viewer.ts';
+import { toCursor } from '../events/change-stream.ts';
+import type { EventHub } from '../events/event-hub.ts';
+import type { EventLog } from '../events/event-log.ts';
+import type { Convergence } from '../sandboxes/convergence.service.ts';
+import { transitionSandbox } from '../sandboxes/sandbox.record.ts';
+import { isEnded, observe, requestDestroy } from '../sandboxes/sandbox.state.ts';
+import type { FleetDatabase, FleetTransaction, HostRow, SandboxRow } from '../tables.ts';
+import type { HostClientPool } from '../tunnels/host-client-pool.ts';
+import type { HostService } from './host.service.ts';
+
+/** Deleting the host would take these sandboxes with it. */
+export class HostHasSandboxes extends UserError {
+  readonly affectedSandboxes: SandboxRow[];
+  readonly previewDigest: string;
+  constructor(affected: SandboxRow[]) {
+    super('HOST_HAS_SANDBOXES', `Deleting this host destroys ${affected.length === 1 ? 'a sandbox' : `${affected.length} sandboxes`}; confirm with the digest of this preview.`);
+    this.affectedSandboxes = affected;
+    this.previewDigest = previewDigest(affected);
+  }
+}
+
+export interface DeletedHost {
+  readonly hostId: string;
+  readonly destroyedSandboxes: SandboxRow[];
+  readonly cursor: string;
+}
+
+/** How long the host gets to remove its sandboxes before it is deleted all the same, in ms. */
+const REMOVAL_DEADLINE_MS = 15_000;
+
+export interface HostDeletionDeps {
+  readonly database: FleetDatabase;
+  readonly events: EventLog;
+  readonly hub: EventHub;
+  readonly hosts: HostService;
+  readonly pool: HostClientPool;
+  readonly convergence: Convergence;
+  /** Cuts the host's agent channel. */
+  readonly disconnect: (hostId: string, code: CloseCode, reason: string) => void;
+  readonly log: Logger;
+}
+
+/** Deletes hosts, and never a sandbox that nobody was shown. */
+export class HostDeletion {
+  readonly #deps: HostDeletionDeps;
+
+  constructor(deps: HostDeletionDeps) {
+    this.#deps = deps;
+  }
+
+  /** What a deletion would destroy now: every sandbox that has not ended, paused and missing ones included. */
+  async preview(hostId: string): Promise<{ affectedSandboxes: SandboxRow[]; previewDigest: string }> {
+    const affectedSandboxes = await liveSandboxes(this.#deps.database.query, hostId);
+    return { affectedSandboxes, previewDigest: previewDigest(affectedSandboxes) };
+  }
+
+  /**
+   * Deletes a host. With live sandboxes on it, only with `force` and the digest of a preview that
+   * showed all of them.
+   *
+   * @throws {HostHasSandboxes} when there are any that the caller has not seen.
+   * @throws {NotFound | NotPermitted}
+   */
+  async delete(viewer: Viewer | null, hostId: string, force: boolean, digest: string | null): Promise<DeletedHost> {
+    const someone = signedIn(viewer);
+    const host = await this.#deps.hosts.find(someone, hostId);
+    authorize(someone, 'host:delete', host ?? undefined, 'host');
+    const doomed = await this.#condemn(someone, hostId, force ? digest : null);
+    const destroyedSandboxes = await this.#finish(hostId, doomed);
+    return { hostId, destroyedSandboxes, cursor: toCursor(this.#deps.hub.position) };
+  }
+
+  /** Finishes deletions that were interrupted. */
+  async resume(): Promise<number> {
+    const unfinished = await this.#deps.database.query
+      .selectFrom('Host')
+      .select('id')
+      .where('deletingAt', 'is not', null)
+      .where('deletedAt', 'is', null)
+      // Younger ones are being worked on by the request that asked for them.
+      .where('deletingAt', '<', new Date(Date.now() - 4 * REMOVAL_DEADLINE_MS))
+      .execute();
+    for (const { id } of unfinished) await this.#finish(id, await liveSandboxes(this.#deps.database.query, id));
+    return unfinished.length;
+  }
+
+  /**
+   * Decides under the host's lock: placements need the same lock, so no sandbox can slip in between
+   * the comparison with the preview and the mark that keeps all further ones away.
+   */
+  async #condemn(viewer: Viewer, hostId: string, digest: string | null): Promise<SandboxRow[]> {
+    return this.#deps.events.transaction(actorOf(viewer), async (tx, record) => {
+      const host = await tx.selectFrom('Host').selectAll().where('id', '=', hostId).where('deletedAt', 'is', null).forUpdate().executeTakeFirst();
+      if (!host) throw new NotFound('host');
+      const affected = await liveSandboxes(tx, hostId);
+      const unseen = affected.length > 0 && !host.deletingAt && !covers(digest, affected);
+      if (unseen) throw new HostHasSandboxes(affected);
+      if (!host.deletingAt) {
+        const row = await tx
+          .updateTable('Host')
+          .set({ deletingAt: new Date(), revision: host.revision + 1 })
+          .where('id', '=', hostId)
+          .returningAll()
+          .executeTakeFirstOrThrow();
+        await record([{ subject: 'HOST', change: 'UPDATED', type: 'host.deletion_requested', row }]);
+      }
+      return affected;
+    });
+  }
+
+  /** Repeatable from any point: destroys, revokes, disconnects, deletes. */
+  async #finish(hostId: string, doomed: readonly SandboxRow[]): Promise<SandboxRow[]> {
+    const { events, convergence, disconnect, log } = this.#deps;
+    for (const { id } of doomed) {
+      await events.transaction('control', (tx, record) => transitionSandbox(tx, record, id, 'sandbox.destroy_requested', requestDestroy));
+    }
+    // Best effort: a host that is away cannot be asked, and is not waited for.
+    await withDeadline(Promise.all(doomed.map(({ id }) => convergence.push(id))), REMOVAL_DEADLINE_MS, () =>
+      log.warn({ hostId }, 'the host did not remove all its sandboxes in time; it is deleted all the same'),
+    );
+
+    await events.transaction('control', async (tx, record) => {
+      for (const { id } of await allSandboxes(tx, hostId)) {
+        await transitionSandbox(tx, record, id, 'sandbox.deleted', (state) => {
+          const { changes } = observe({ ...state, ...requestDestroy(state).changes }, 'absent', new Date());
+          return { changes: { ...changes, desiredState: 'DESTROYED', statusReason: 'Its host was deleted.' }, push: false };
+        });
+      }
+      await revokeCredentials(tx, hostId);
+      const row = await markDeleted(tx, hostId);
+      if (row) await record([{ subject: 'HOST', change: 'DELETED', type: 'host.deleted', row }]);
+    });
+    disconnect(hostId, CloseCode.HostDeleted, 'host deleted');
+    this.#deps.pool.evict(hostId, CloseCode.HostDeleted, 'host deleted');
+
+    if (doomed.length === 0) return [];
+    return this.#deps.database.query.selectFrom('Sandbox').selectAll().where('id', 'in', doomed.map(({ id }) => id)).execute();
+  }
+}
+
+type Query = Pick<FleetTransaction, 'selectFrom'>;
+
+async function allSandboxes(query: Query, hostId: string): Promise<SandboxRow[]> {
+  return query.selectFrom('Sandbox').selectAll().where('hostId', '=', hostId).where('deletedAt', 'is', null).orderBy('id').execute();
+}
+
+async function liveSandboxes(query: Query, hostId: string): Promise<SandboxRow[]> {
+  return (await allSandboxes(query, hostId)).filter(({ status }) => !isEnded(status));
+}
+
+async function revokeCredentials(tx: FleetTransaction, hostId: string): Promise<void> {
+  const now = new Date();
+  await tx.updateTable('HostIdentity').set({ revokedAt: now }).where('hostId', '=', hostId).execute();
+  await tx.updateTable('RefreshToken').set({ retiredAt: now }).where('hostId', '=', hostId).where('retiredAt', 'is', null).execute();
+  await tx.deleteFrom('RegistrationToken').where('hostId', '=', hostId).execute();
+}
+
+async function markDeleted(tx: FleetTransaction, hostId: string): Promise<HostRow | undefined> {
+  return tx
+    .updateTable('Host')
+    .set(({ eb }) => ({ deletedAt: new Date(), tunnelReplica: null, revision: eb('revision', '+', 1) }))
+    .where('id', '=', hostId)
+    .where('deletedAt', 'is', null)
+    .returningAll()
+    .executeTakeFirst();
+}
+
+/**
+ * A digest lists what was shown, so that sandboxes which ended meanwhile do not count as a change:
+ * only one that was not shown does.
+ */
+function previewDigest(sandboxes: readonly SandboxRow[]): string {
+  return sandboxes.map(({ id }) => sha256(id).slice(0, 16)).sort().join('.') || 'none';
+}
+
+function covers(digest: string | null, sandboxes: readonly SandboxRow[]): boolean {
+  if (digest === null) return false;
+  const shown = new Set(digest.split('.'));
+  return sandboxes.every(({ id }) => shown.has(sha256(id).slice(0, 16)));
+}
+
+async function withDeadline(work: Promise<unknown>, ms: number, late: () => void): Promise<void> {
+  let timeout: NodeJS.Timeout | undefined;
+  const deadline = new Promise<void>((resolve) => {
+    timeout = setTimeout(() => {
+      late();
+      resolve();
+    }, ms);
+  });
+  await Promise.race([work, deadline]);
+  clearTimeout(timeout);
+}

@@ -1,0 +1,166 @@
+import { sql } from 'kysely';
+import type { EventLog } from '../events/event-log.ts';
+import { HOST_LOST_REASON, STATUSES_THAT_GO_MISSING } from '../sandboxes/sandbox.state.ts';
+import type { FleetDatabase, HostRow } from '../tables.ts';
+import type { AgentCondition } from './host.state.ts';
+
+/** What an agent says about its machine. */
+export interface HostSpecs {
+  readonly hostname: string;
+  readonly arch: string;
+  readonly os: string;
+  readonly kernel: string;
+  readonly cpuCores: number;
+  readonly memoryMb: number;
+  readonly diskGb: number;
+  readonly agentVersion: string;
+  readonly bootId: string;
+  readonly runtime: { readonly name: string; readonly version: string } | null;
+  readonly conditions: readonly AgentCondition[];
+}
+
+/** Hosts silenced in one transaction; more holds more row locks at once. */
+const SILENCE_BATCH = 500;
+
+/** How the fleet learns that hosts come, go and change: the writes behind heartbeats, tunnels and the monitor. */
+export class HostPresence {
+  readonly #database: FleetDatabase;
+  readonly #events: EventLog;
+  readonly #replicaId: string;
+
+  constructor(deps: { database: FleetDatabase; events: EventLog; replicaId: string }) {
+    this.#database = deps.database;
+    this.#events = deps.events;
+    this.#replicaId = deps.replicaId;
+  }
+
+  /** Writes down what an agent says of its machine; nothing when it is what we know. */
+  async describe(hostId: string, specs: HostSpecs): Promise<void> {
+    const fields = specsToColumns(specs);
+    await this.#update(hostId, 'host.described', (host) =>
+      Object.entries(fields).some(([field, value]) => !same(value, host[field as keyof HostRow])) ? fields : undefined,
+    );
+  }
+
+  /** A heartbeat came from a host that was not online. */
+  async heard(hostIds: readonly string[]): Promise<void> {
+    for (const hostId of hostIds) {
+      await this.#update(hostId, 'host.online', (host) => (host.status === 'ONLINE' ? undefined : { status: 'ONLINE' }));
+    }
+  }
+
+  /** This process has made a round trip through the host's tunnel: it may be placed on. */
+  async tunnelReady(hostId: string): Promise<void> {
+    await this.#update(hostId, 'host.tunnel_up', (host) =>
+      host.tunnelReplica === this.#replicaId ? undefined : { tunnelReplica: this.#replicaId },
+    );
+  }
+
+  /** The tunnel that this process held is gone; one that another replica took over in the meantime is left alone. */
+  async tunnelLost(hostId: string): Promise<void> {
+    await this.#update(hostId, 'host.tunnel_down', (host) =>
+      host.tunnelReplica === this.#replicaId ? { tunnelReplica: null } : undefined,
+    );
+  }
+
+  /** Clears tunnels that belong to no living replica, so that nothing is placed on a host which nobody can reach. */
+  async clearOrphanedTunnels(replicaDeadAfterMs: number): Promise<number> {
+    const orphaned = await this.#database.query
+      .selectFrom('Host')
+      .select('id')
+      .where('tunnelReplica', 'is not', null)
+      .where('tunnelReplica', 'not in', (living) =>
+        living.selectFrom('Replica').select('Replica.id').where('seenAt', '>', sql<Date>`now() - ${replicaDeadAfterMs} * interval '1 ms'`),
+      )
+      .execute();
+    for (const { id } of orphaned) {
+      await this.#update(id, 'host.tunnel_down', (host) => (host.tunnelReplica ? { tunnelReplica: null } : undefined));
+    }
+    return orphaned.length;
+  }
+
+  /**
+   * Declares hosts unreachable that have been silent for too long. Reversible.
+   *
+   * @returns how many hosts it was.
+   */
+  async silence(silentForMs: number): Promise<number> {
+    return this.#events.transaction('control', async (tx, record) => {
+      const hosts = await tx
+        .updateTable('Host')
+        .set(({ eb }) => ({ status: 'UNREACHABLE', tunnelReplica: null, revision: eb('revision', '+', 1) }))
+        .where('id', 'in', (silent) =>
+          silent
+            .selectFrom('Host as h')
+            .innerJoin('HostLease as l', 'l.hostId', 'h.id')
+            .select('h.id')
+            .where('h.status', '=', 'ONLINE')
+            .where('h.deletedAt', 'is', null)
+            .where('l.seenAt', '<', sql<Date>`now() - ${silentForMs} * interval '1 ms'`)
+            .limit(SILENCE_BATCH),
+        )
+        .where('status', '=', 'ONLINE')
+        .returningAll()
+        .execute();
+      await record(hosts.map((row) => ({ subject: 'HOST', change: 'UPDATED', type: 'host.unreachable', row })));
+      return hosts.length;
+    });
+  }
+
+  /**
+   * Declares the sandboxes of unreachable hosts missing; what they were is remembered.
+   *
+   * A statement of its own rather than part of {@link silence}: it follows from what is, so that one
+   * that was interrupted is made good by the next pass, and it never holds a host's lock while it
+   * waits for a sandbox's (everything else locks them the other way round).
+   *
+   * @returns how many sandboxes it was.
+   */
+  async markMissing(): Promise<number> {
+    return this.#events.transaction('control', async (tx, record) => {
+      const sandboxes = await tx
+        .updateTable('Sandbox')
+        .set(({ eb, ref }) => ({
+          status: 'MISSING',
+          statusBeforeMissing: ref('status'),
+          statusReason: HOST_LOST_REASON,
+          revision: eb('revision', '+', 1),
+        }))
+        .where('hostId', 'in', (unreachable) =>
+          unreachable.selectFrom('Host').select('Host.id').where('Host.status', '=', 'UNREACHABLE').where('Host.deletedAt', 'is', null),
+        )
+        .where('status', 'in', STATUSES_THAT_GO_MISSING)
+        .where('deletedAt', 'is', null)
+        .returningAll()
+        .execute();
+      await record(sandboxes.map((row) => ({ subject: 'SANDBOX', change: 'UPDATED', type: 'sandbox.missing', row })));
+      return sandboxes.length;
+    });
+  }
+
+  async #update(hostId: string, type: string, change: (host: HostRow) => Partial<HostRow> | undefined): Promise<void> {
+    await this.#events.transaction(`host:${hostId}`, async (tx, record) => {
+      const host = await tx.selectFrom('Host').selectAll().where('id', '=', hostId).where('deletedAt', 'is', null).forUpdate().executeTakeFirst();
+      const changes = host && change(host);
+      if (!changes) return;
+      const row = await tx
+        .updateTable('Host')
+        .set({ ...changes, revision: host.revision + 1 })
+        .where('id', '=', hostId)
+        .returningAll()
+        .executeTakeFirstOrThrow();
+      await record([{ subject: 'HOST', change: 'UPDATED', type, row }]);
+    });
+  }
+}
+
+export function specsToColumns({ runtime, conditions, ...specs }: HostSpecs): Partial<HostRow> {
+  return {
+    ...specs,
+    runtimeName: runtime?.name ?? null,
+    runtimeVersion: runtime?.version ?? null,
+    agentConditions: conditions.map(({ type, message }) => ({ type, message })),
+  };
+}
+
+const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);

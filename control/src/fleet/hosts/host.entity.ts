@@ -1,0 +1,89 @@
+import { defineEntity, p } from '@mikro-orm/core';
+import { HOST_KINDS, HOST_STATUSES, type AgentCondition } from './host.state.ts';
+
+export interface Label {
+  key: string;
+  value: string;
+}
+
+export const HostSchema = defineEntity({
+  name: 'Host',
+  tableName: 'hosts',
+  properties: {
+    id: p.uuid().primary(),
+    name: p.text(),
+    kind: p.enum(HOST_KINDS),
+    status: p.enum(HOST_STATUSES),
+    /** Null for platform hosts. */
+    teamId: p.uuid().nullable(),
+    provider: p.text().nullable(),
+    availabilityZone: p.text().nullable(),
+    labels: p.json<Label[]>(),
+
+    // What the agent reports about the machine; null until it has registered.
+    hostname: p.text().nullable(),
+    arch: p.text().nullable(),
+    os: p.text().nullable(),
+    kernel: p.text().nullable(),
+    cpuCores: p.integer().nullable(),
+    memoryMb: p.integer().nullable(),
+    diskGb: p.integer().nullable(),
+    agentVersion: p.text().nullable(),
+    bootId: p.text().nullable(),
+    runtimeName: p.text().nullable(),
+    runtimeVersion: p.text().nullable(),
+    agentConditions: p.json<AgentCondition[]>(),
+
+    // Reserved by live sandboxes. INVARIANT: the sums over this host's sandboxes that hold a reservation.
+    allocatedSandboxes: p.integer().default(0),
+    allocatedMilliVcpus: p.integer().default(0),
+    allocatedMemoryMb: p.integer().default(0),
+    allocatedDiskMb: p.integer().default(0),
+    /** When something was last placed here, as a number that only grows; round robin takes the lowest. */
+    lastPlacement: p.bigint('number').default(0),
+
+    /** The control replica that holds a tunnel through which it has made a round trip; null when none does. */
+    tunnelReplica: p.uuid().nullable(),
+    cordonedAt: p.datetime().nullable(),
+    /** Set by `deleteHost` before anything is destroyed, so that an interrupted deletion is finished. */
+    deletingAt: p.datetime().nullable(),
+    deletedAt: p.datetime().nullable(),
+    registeredAt: p.datetime().nullable(),
+    createdAt: p.datetime().defaultRaw('now()'),
+    createdBy: p.uuid().nullable(),
+    revision: p.integer().default(1),
+  },
+  indexes: [
+    {
+      name: 'hosts_name_key',
+      expression:
+        'create unique index "hosts_name_key" on "hosts" (coalesce("team_id", \'00000000-0000-0000-0000-000000000000\'), "name") where "deleted_at" is null',
+    },
+  ],
+});
+
+export class Host extends HostSchema.class {}
+HostSchema.setClass(Host);
+
+/**
+ * When a host was last heard. Narrow and apart from `hosts`, because it is written with every
+ * heartbeat: those writes must neither bloat the wide table nor wait for its row locks.
+ */
+export const HostLeaseSchema = defineEntity({
+  name: 'HostLease',
+  tableName: 'host_leases',
+  properties: {
+    hostId: p.uuid().primary(),
+    /** The database's clock, whatever the agent's says. */
+    seenAt: p.datetime(),
+    load1: p.float(),
+    memoryUsedMb: p.integer(),
+    diskUsedMb: p.integer(),
+    /** Of the last inventory that was reconciled; a heartbeat with another digest asks for a full one. */
+    inventoryDigest: p.text().nullable(),
+    inventoryEpoch: p.bigint('number').default(0),
+  },
+});
+
+export class HostLease extends HostLeaseSchema.class {}
+HostLeaseSchema.setClass(HostLease);

@@ -1,0 +1,222 @@
+import { newSecret, sha256 } from '@rookery/wire/secrets.ts';
+import { AgentEndpoint } from '@rookery/wire/endpoints.ts';
+import { sql } from 'kysely';
+import { v7 as uuidv7 } from 'uuid';
+import { z } from 'zod';
+import { authorize, may, signedIn } from '../../kernel/authority.ts';
+import { inputField, parseInput } from '../../kernel/input.ts';
+import type { AccountsPort } from '../../kernel/ports.ts';
+import { InvalidInput, NameTaken, UserError } from '../../kernel/user-errors.ts';
+import { actorOf, teamsOf, type Actor, type Viewer } from '../../kernel/viewer.ts';
+import { toCursor } from '../events/change-stream.ts';
+import type { EventHub } from '../events/event-hub.ts';
+import type { EventLog } from '../events/event-log.ts';
+import type { FleetDatabase, HostLeaseRow, HostRow } from '../tables.ts';
+import { HOST_KINDS, type HostKind, type HostStatus } from './host.state.ts';
+
+/** The team may not bring its own hosts. */
+export class TeamNotByoc extends UserError {
+  constructor() {
+    super('TEAM_NOT_BYOC', 'This team may not bring its own hosts; a platform admin can allow it.', ['input', 'teamId']);
+  }
+}
+
+export interface CreatedHost {
+  readonly host: HostRow;
+  readonly registrationToken: string;
+  readonly registrationTokenExpiresAt: Date;
+  readonly joinCommand: string;
+  readonly cursor: string;
+}
+
+export interface HostFilter {
+  readonly kind?: HostKind | undefined;
+  readonly teamId?: string | undefined;
+  readonly status?: HostStatus | undefined;
+}
+
+/** One page of a list, newest first. */
+export interface Page {
+  readonly limit: number;
+  /** Rows after this id in the list's order. */
+  readonly after?: string | undefined;
+  readonly before?: string | undefined;
+  /** From the end of the list towards its beginning. */
+  readonly inverted: boolean;
+}
+
+/** How long a registration token can be spent, in seconds. Longer is kinder to slow hands and to whoever finds it. */
+export const REGISTRATION_TOKEN_SECONDS = 60 * 60;
+
+const createHostInput = z.object({
+  name: inputField.name(),
+  kind: z.enum(HOST_KINDS),
+  teamId: z.string().nullish(),
+  labels: inputField.labels().nullish(),
+  provider: inputField.text(63).nullish(),
+  availabilityZone: inputField.text(63).nullish(),
+});
+
+export interface HostServiceDeps {
+  readonly database: FleetDatabase;
+  readonly events: EventLog;
+  readonly hub: EventHub;
+  readonly accounts: AccountsPort;
+  /** Where agents reach control, without a slash at the end. */
+  readonly agentUrl: () => string;
+}
+
+/** Hosts as people see and make them. What agents do to them is in `enrolment/` and `agent-channel/`. */
+export class HostService {
+  readonly #deps: HostServiceDeps;
+
+  constructor(deps: HostServiceDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Makes a host that waits for its machine, with a token that one machine can spend once.
+   *
+   * @param input ids in it are row ids.
+   * @throws {InvalidInput | NameTaken | NotFound | NotPermitted | TeamNotByoc}
+   */
+  async create(viewer: Viewer | null, input: unknown): Promise<CreatedHost> {
+    const someone = signedIn(viewer);
+    const { name, kind, teamId, labels, provider, availabilityZone } = parseInput(createHostInput, input);
+    if (kind === 'BYOC' && !teamId) throw new InvalidInput('teamId: a BYOC host belongs to a team', ['input', 'teamId']);
+    if (kind === 'PLATFORM' && teamId) throw new InvalidInput('teamId: a platform host belongs to no team', ['input', 'teamId']);
+    const owner = { teamId: teamId ?? null };
+    const team = owner.teamId === null ? undefined : await this.#deps.accounts.team(owner.teamId);
+    if (kind === 'PLATFORM') authorize(someone, 'host:create', someone.isAdmin ? owner : undefined, 'kind of host');
+    else authorize(someone, 'host:create', team && owner, 'team');
+    if (team && !team.isByoc) throw new TeamNotByoc();
+
+    return this.#create(actorOf(someone), {
+      name,
+      kind,
+      teamId: owner.teamId,
+      labels: labels ?? [],
+      provider: provider ?? null,
+      availabilityZone: availabilityZone ?? null,
+      createdBy: someone.userId,
+    });
+  }
+
+  /**
+   * Makes the platform host for the machine that control itself runs on (embedded mode). Nobody asks
+   * for it, so nobody is authorized; the name is made free when it is taken.
+   */
+  async createLocal(machineName: string): Promise<CreatedHost> {
+    const base = machineName.toLowerCase().replace(/[^a-z0-9._-]+/g, '-').replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, '').slice(0, 50) || 'local';
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const name = attempt === 1 ? base : `${base}-${attempt}`;
+        return await this.#create('control', { name, kind: 'PLATFORM', teamId: null, labels: [], provider: 'local', availabilityZone: null, createdBy: null });
+      } catch (error) {
+        if (!(error instanceof NameTaken) || attempt >= 100) throw error;
+      }
+    }
+  }
+
+  /** A host by its id, whoever asks; for the process itself. */
+  async findForControl(id: string): Promise<HostRow | undefined> {
+    return this.#deps.database.query.selectFrom('Host').selectAll().where('id', '=', id).where('deletedAt', 'is', null).executeTakeFirst();
+  }
+
+  async #create(
+    actor: Actor,
+    fields: Pick<HostRow, 'name' | 'kind' | 'teamId' | 'labels' | 'provider' | 'availabilityZone' | 'createdBy'>,
+  ): Promise<CreatedHost> {
+    const token = newSecret('rkt');
+    const expiresAt = new Date(Date.now() + REGISTRATION_TOKEN_SECONDS * 1_000);
+    const host = await this.#deps.events
+      .transaction(actor, async (tx, record) => {
+        const row = await tx
+          .insertInto('Host')
+          .values({ ...fields, id: uuidv7(), status: 'PENDING', agentConditions: [], createdAt: new Date() } as never)
+          .returningAll()
+          .executeTakeFirstOrThrow();
+        await tx
+          .insertInto('RegistrationToken')
+          .values({ hash: sha256(token), hostId: row.id, expiresAt, createdAt: new Date() })
+          .execute();
+        await record([{ subject: 'HOST', change: 'CREATED', type: 'host.created', row }]);
+        return row;
+      })
+      .catch((error: unknown) => {
+        if (isUniqueViolation(error, 'hosts_name_key')) throw new NameTaken('host', fields.name);
+        throw error;
+      });
+    return {
+      host,
+      registrationToken: token,
+      registrationTokenExpiresAt: expiresAt,
+      joinCommand: joinCommand(this.#deps.agentUrl(), token),
+      cursor: toCursor(this.#deps.hub.position),
+    };
+  }
+
+  /** The host, if the viewer may know of it. */
+  async find(viewer: Viewer | null, id: string): Promise<HostRow | null> {
+    return (await this.findMany(viewer, [id]))[0] ?? null;
+  }
+
+  async findMany(viewer: Viewer | null, ids: readonly string[]): Promise<HostRow[]> {
+    const someone = signedIn(viewer);
+    if (ids.length === 0) return [];
+    const rows = await this.#deps.database.query
+      .selectFrom('Host')
+      .selectAll()
+      .where('id', 'in', ids)
+      .where('deletedAt', 'is', null)
+      .execute();
+    return rows.filter((host) => may(someone, 'host:read', host));
+  }
+
+  /** A page of the hosts that the viewer may see, newest first; one row more than asked for when there are more. */
+  async list(viewer: Viewer | null, filter: HostFilter, page: Page): Promise<HostRow[]> {
+    const rows = await this.#visible(signedIn(viewer), filter)
+      .selectAll()
+      .$if(page.after !== undefined, (q) => q.where('id', '<', page.after as string))
+      .$if(page.before !== undefined, (q) => q.where('id', '>', page.before as string))
+      .orderBy('id', page.inverted ? 'asc' : 'desc')
+      .limit(page.limit)
+      .execute();
+    return rows;
+  }
+
+  async count(viewer: Viewer | null, filter: HostFilter): Promise<number> {
+    const { count } = await this.#visible(signedIn(viewer), filter)
+      .select(({ fn }) => fn.countAll().as('count'))
+      .executeTakeFirstOrThrow();
+    return Number(count);
+  }
+
+  /** When hosts were last heard, and what they use; by host id. */
+  async leases(hostIds: readonly string[]): Promise<HostLeaseRow[]> {
+    if (hostIds.length === 0) return [];
+    return this.#deps.database.query.selectFrom('HostLease').selectAll().where('hostId', 'in', hostIds).execute();
+  }
+
+  #visible(viewer: Viewer, { kind, teamId, status }: HostFilter) {
+    return this.#deps.database.query
+      .selectFrom('Host')
+      .where('deletedAt', 'is', null)
+      .$if(!viewer.isAdmin, (q) => q.where('teamId', '=', sql<string>`any(${teamsOf(viewer)}::uuid[])`))
+      .$if(kind !== undefined, (q) => q.where('kind', '=', kind as HostKind))
+      .$if(teamId !== undefined, (q) => q.where('teamId', '=', teamId as string))
+      .$if(status !== undefined, (q) => q.where('status', '=', status as HostStatus));
+  }
+}
+
+/** What to paste on the machine that is to become the host. */
+export function joinCommand(agentUrl: string, token: string): string {
+  return `curl -fsSL ${agentUrl}${AgentEndpoint.bundle} -o rookery-agent.mjs && node rookery-agent.mjs join ${agentUrl} ${token}`;
+}
+
+export function isUniqueViolation(error: unknown, constraint: string): boolean {
+  for (let at = error as { code?: string; constraint?: string; message?: string; cause?: unknown } | undefined; at; at = at.cause as never) {
+    if (at.code === '23505' && (at.constraint === constraint || at.message?.includes(constraint))) return true;
+  }
+  return false;
+}

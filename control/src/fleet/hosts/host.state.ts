@@ -1,0 +1,78 @@
+/**
+ * What a host can be, and why it takes no new sandboxes. Pure: rows in, answers out.
+ *
+ * "What the host says" (its conditions) and "can we hear the host" (its status, its tunnel) are
+ * separate facts and stay separate here.
+ */
+
+export const HOST_KINDS = ['PLATFORM', 'BYOC'] as const;
+export type HostKind = (typeof HOST_KINDS)[number];
+
+export const HOST_STATUSES = ['PENDING', 'ONLINE', 'UNREACHABLE'] as const;
+export type HostStatus = (typeof HOST_STATUSES)[number];
+
+/** Conditions that an agent reports about its own machine. */
+export const AGENT_CONDITION_TYPES = ['NO_RUNTIME', 'DISK_PRESSURE', 'MEMORY_PRESSURE'] as const;
+export type AgentConditionType = (typeof AGENT_CONDITION_TYPES)[number];
+
+export interface AgentCondition {
+  type: AgentConditionType;
+  message: string;
+}
+
+export const HOST_CONDITION_TYPES = [
+  ...AGENT_CONDITION_TYPES,
+  'CORDONED',
+  'DELETING',
+  'HEARTBEAT_MISSED',
+  'NOT_REGISTERED',
+  'TUNNEL_DOWN',
+] as const;
+export type HostConditionType = (typeof HOST_CONDITION_TYPES)[number];
+
+/** One thing that is wrong with a host or keeps it out of placement. */
+export interface HostCondition {
+  type: HostConditionType;
+  message: string;
+  /** Whether new sandboxes stay away because of it. */
+  blocksPlacement: boolean;
+}
+
+/** The facts of a host's row that conditions follow from. */
+export interface HostFacts {
+  readonly status: HostStatus;
+  readonly runtimeName: string | null;
+  readonly agentConditions: readonly AgentCondition[];
+  readonly tunnelReplica: string | null;
+  readonly cordonedAt: Date | null;
+  readonly deletingAt: Date | null;
+}
+
+/** All that keeps a host from being simply fine, most telling first. */
+export function hostConditions(host: HostFacts): HostCondition[] {
+  const conditions: HostCondition[] = [];
+  const blocked = (type: HostConditionType, message: string): void => {
+    conditions.push({ type, message, blocksPlacement: true });
+  };
+
+  if (host.deletingAt) blocked('DELETING', 'The host is being deleted.');
+  if (host.status === 'PENDING') {
+    blocked('NOT_REGISTERED', 'No agent has joined with this host’s token yet.');
+    return conditions;
+  }
+  if (host.status === 'UNREACHABLE') blocked('HEARTBEAT_MISSED', 'Nothing has been heard from the host for too long.');
+  else if (host.tunnelReplica === null) blocked('TUNNEL_DOWN', 'Control cannot reach the agent through its tunnel yet.');
+  if (host.cordonedAt) blocked('CORDONED', 'The host was cordoned: it takes no new sandboxes.');
+  for (const { type, message } of host.agentConditions) {
+    conditions.push({ type, message, blocksPlacement: type === 'NO_RUNTIME' || type === 'DISK_PRESSURE' });
+  }
+  if (host.runtimeName === null && !host.agentConditions.some(({ type }) => type === 'NO_RUNTIME')) {
+    blocked('NO_RUNTIME', 'The host has no OCI runtime.');
+  }
+  return conditions;
+}
+
+/** Whether new sandboxes may be placed on the host, capacity aside. */
+export function isSchedulable(host: HostFacts): boolean {
+  return !hostConditions(host).some((condition) => condition.blocksPlacement);
+}

@@ -1,0 +1,48 @@
+import { may, signedIn } from '../../kernel/authority.ts';
+import type { FleetContext } from '../builder.ts';
+import { ChangeStream, withDates } from '../events/change-stream.ts';
+import type { Page } from './host.service.ts';
+import type { HostRow } from '../tables.ts';
+import type { HostKind } from './host.state.ts';
+
+export interface HostStreamFilter {
+  readonly after: string | undefined;
+  readonly hostId: string | undefined;
+  readonly teamId: string | undefined;
+  readonly kind: HostKind | undefined;
+}
+
+const DATES = ['cordonedAt', 'deletingAt', 'deletedAt', 'registeredAt', 'createdAt'] as const;
+
+/** What happens to the hosts that the viewer may see. */
+export function hostChanges({ viewer, services }: FleetContext, { after, hostId, teamId, kind }: HostStreamFilter): ChangeStream<HostRow> {
+  const someone = signedIn(viewer);
+  return new ChangeStream({
+    hub: services.hub,
+    after,
+    revive: (state) => withDates<HostRow>(state, DATES),
+    wants: (event) =>
+      event.subject === 'HOST' &&
+      (hostId === undefined || event.subjectId === hostId) &&
+      (teamId === undefined || event.teamId === teamId) &&
+      (kind === undefined || event.state['kind'] === kind) &&
+      may(someone, 'host:read', event),
+    snapshot: async () => {
+      const rows = await everyPage((page) => services.hosts.list(someone, { kind, teamId }, page));
+      return hostId === undefined ? rows : rows.filter(({ id }) => id === hostId);
+    },
+  });
+}
+
+/** Rows of one page of a snapshot. */
+const SNAPSHOT_PAGE = 1_000;
+
+/** All rows of a list, page by page. */
+export async function everyPage<Row extends { id: string }>(load: (page: Page) => Promise<Row[]>): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (;;) {
+    const page = await load({ limit: SNAPSHOT_PAGE, inverted: false, after: rows.at(-1)?.id });
+    rows.push(...page);
+    if (page.length < SNAPSHOT_PAGE) return rows;
+  }
+}

@@ -1,0 +1,154 @@
+import { sql } from 'kysely';
+import { UserError } from '../../kernel/user-errors.ts';
+import type { FleetTransaction, HostRow } from '../tables.ts';
+import { PLACEMENT_FILTERS, type Placement, type PlacementFilter, type PlacementRejection } from './placement.ts';
+
+/** What a sandbox needs of a host. */
+export interface PlacementRequest {
+  readonly teamId: string;
+  readonly milliVcpus: number;
+  readonly memoryMb: number;
+  readonly diskMb: number;
+  /** Only this host. */
+  readonly hostId: string | null;
+}
+
+/** No host takes the sandbox; says which filter turned away how many. */
+export class NoHostFits extends UserError {
+  readonly candidates: number;
+  readonly rejections: PlacementRejection[];
+  /** Whether no host could hold it even when empty. */
+  readonly never: boolean;
+
+  constructor(hosts: number, rejections: PlacementRejection[], never: boolean) {
+    super('NO_HOST_FITS', describeRefusal(hosts, rejections, never));
+    this.candidates = hosts;
+    this.rejections = rejections;
+    this.never = never;
+  }
+}
+
+/**
+ * How often a placement looks again when a host was free a moment ago but somebody else was faster.
+ * Each try is one short statement; running out means hundreds of others won in between.
+ */
+const TRIES = 20;
+
+/**
+ * Picks a host and reserves what the sandbox needs on it, in one statement inside the caller's
+ * transaction. The capacity is checked on the locked row, so no concurrency can overbook a host.
+ *
+ * @param cpuOvercommit virtual CPUs that may be promised for each core.
+ * @returns the host after the reservation, and why it was chosen.
+ * @throws {NoHostFits}
+ */
+export async function reserve(
+  tx: FleetTransaction,
+  request: PlacementRequest,
+  cpuOvercommit: number,
+): Promise<{ host: HostRow; placement: Placement }> {
+  for (let attempt = 0; attempt < TRIES; attempt++) {
+    // A locked host is being placed on by someone else: first look past it, then queue for it.
+    const host = await tryReserve(tx, request, cpuOvercommit, attempt === 0);
+    const verdict = await explain(tx, request, cpuOvercommit);
+    if (host) {
+      // Our own reservation may have filled the host that passed a moment ago.
+      return { host, placement: { strategy: 'round-robin', candidates: Math.max(verdict.fitting, 1), rejections: verdict.rejections } };
+    }
+    if (verdict.fitting === 0) throw new NoHostFits(verdict.hosts, verdict.rejections, verdict.never);
+  }
+  const verdict = await explain(tx, request, cpuOvercommit);
+  throw new NoHostFits(verdict.hosts, verdict.rejections, false);
+}
+
+/** Hosts that the team could ever use: its own, and the platform's. */
+const eligible = (request: PlacementRequest) => sql<boolean>`
+  host.deleted_at is null and (host.kind = 'PLATFORM' or host.team_id = ${request.teamId}::uuid)`;
+
+/** The filters in the order of {@link PLACEMENT_FILTERS}; each says whether a host passes. */
+function filters(request: PlacementRequest, cpuOvercommit: number): Record<PlacementFilter, ReturnType<typeof sql<boolean>>> {
+  return {
+    'requested-host': sql`(${request.hostId}::uuid is null or host.id = ${request.hostId}::uuid)`,
+    status: sql`host.status = 'ONLINE'`,
+    tunnel: sql`host.tunnel_replica is not null`,
+    cordoned: sql`(host.cordoned_at is null and host.deleting_at is null)`,
+    runtime: sql`(host.runtime_name is not null
+      and not host.agent_conditions @> '[{"type":"NO_RUNTIME"}]' and not host.agent_conditions @> '[{"type":"DISK_PRESSURE"}]')`,
+    capacity: sql`(host.allocated_milli_vcpus + ${request.milliVcpus} <= host.cpu_cores * 1000 * ${cpuOvercommit}::float8
+      and host.allocated_memory_mb + ${request.memoryMb} <= host.memory_mb
+      and host.allocated_disk_mb + ${request.diskMb} <= host.disk_gb * 1024)`,
+  };
+}
+
+async function tryReserve(
+  tx: FleetTransaction,
+  request: PlacementRequest,
+  cpuOvercommit: number,
+  skipLocked: boolean,
+): Promise<HostRow | undefined> {
+  const conditions = sql.join(Object.values(filters(request, cpuOvercommit)), sql` and `);
+  const { rows } = await sql<{ id: string }>`
+    with chosen as (
+      select host.id from hosts as host
+      where ${eligible(request)} and ${conditions}
+      order by host.last_placement, host.id
+      limit 1
+      for update ${skipLocked ? sql`skip locked` : sql``}
+    )
+    update hosts as host set
+      allocated_sandboxes = host.allocated_sandboxes + 1,
+      allocated_milli_vcpus = host.allocated_milli_vcpus + ${request.milliVcpus},
+      allocated_memory_mb = host.allocated_memory_mb + ${request.memoryMb},
+      allocated_disk_mb = host.allocated_disk_mb + ${request.diskMb},
+      last_placement = (extract(epoch from clock_timestamp()) * 1000000)::bigint,
+      revision = host.revision + 1
+    from chosen where host.id = chosen.id
+    returning host.id`.execute(tx);
+  const id = rows[0]?.id;
+  return id ? tx.selectFrom('Host').selectAll().where('id', '=', id).executeTakeFirstOrThrow() : undefined;
+}
+
+interface Verdict {
+  readonly hosts: number;
+  readonly fitting: number;
+  readonly rejections: PlacementRejection[];
+  readonly never: boolean;
+}
+
+/** Counts each eligible host under the first filter that it fails. */
+async function explain(tx: FleetTransaction, request: PlacementRequest, cpuOvercommit: number): Promise<Verdict> {
+  const checks = filters(request, cpuOvercommit);
+  const firstFailed = sql.join(
+    PLACEMENT_FILTERS.map((name) => sql`when not coalesce(${checks[name]}, false) then ${name}::text`),
+    sql` `,
+  );
+  const { rows } = await sql<{ filter: PlacementFilter | null; hosts: string; couldEver: boolean }>`
+    select case ${firstFailed} end as filter, count(*) as hosts,
+      bool_or(coalesce(${request.milliVcpus} <= host.cpu_cores * 1000 * ${cpuOvercommit}::float8
+        and ${request.memoryMb} <= host.memory_mb and ${request.diskMb} <= host.disk_gb * 1024, true)) as "couldEver"
+    from hosts as host where ${eligible(request)} group by 1`.execute(tx);
+  const count = (filter: PlacementFilter | null): number => Number(rows.find((row) => row.filter === filter)?.hosts ?? 0);
+  return {
+    hosts: rows.reduce((sum, row) => sum + Number(row.hosts), 0),
+    fitting: count(null),
+    rejections: PLACEMENT_FILTERS.map((filter) => ({ filter, hosts: count(filter) })).filter(({ hosts }) => hosts > 0),
+    never: rows.length > 0 && !rows.some((row) => row.filter !== 'requested-host' && row.couldEver),
+  };
+}
+
+const FILTER_WORDS: Record<PlacementFilter, string> = {
+  'requested-host': 'not the requested host',
+  status: 'not online',
+  tunnel: 'tunnel down',
+  cordoned: 'cordoned or being deleted',
+  runtime: 'no usable runtime',
+  capacity: 'not enough free capacity',
+};
+
+function describeRefusal(hosts: number, rejections: PlacementRejection[], never: boolean): string {
+  if (hosts === 0) return 'No host takes this sandbox: the team has none, and neither has the platform.';
+  const reasons = rejections.map(({ filter, hosts: count }) => `${count} ${FILTER_WORDS[filter]}`).join(', ');
+  return never
+    ? `No host could ever hold this sandbox, not even an empty one (${reasons}).`
+    : `No host can take this sandbox right now (of ${hosts}: ${reasons}).`;
+}

@@ -1,0 +1,148 @@
+import { RookeryError } from '@rookery/wire/errors.ts';
+import { z } from 'zod';
+import { authorize, signedIn } from '../../kernel/authority.ts';
+import { parseInput } from '../../kernel/input.ts';
+import { UserError } from '../../kernel/user-errors.ts';
+import type { Viewer } from '../../kernel/viewer.ts';
+import type { EventHub } from '../events/event-hub.ts';
+import type { FleetDatabase, SandboxRow } from '../tables.ts';
+import type { HostClientPool } from '../tunnels/host-client-pool.ts';
+import type { SandboxService } from './sandbox.service.ts';
+import type { SandboxStatus } from './sandbox.state.ts';
+
+/** The sandbox is in a state in which nothing can run in it. */
+export class SandboxNotRunning extends UserError {
+  readonly status: SandboxStatus;
+  constructor({ status, statusReason }: SandboxRow) {
+    super('SANDBOX_NOT_RUNNING', `Cannot run a command in a sandbox that is ${status.toLowerCase()}.${statusReason ? ` ${statusReason}` : ''}`);
+    this.status = status;
+  }
+}
+
+/** The sandbox's host cannot be reached at the moment, or was lost while the command ran. */
+export class HostUnavailable extends UserError {
+  constructor(message: string) {
+    super('HOST_UNAVAILABLE', message);
+  }
+}
+
+export interface ExecOutput {
+  /** 128 + signal number when a signal ended the command, as shells have it. */
+  readonly exitCode: number;
+  readonly signal: string | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly truncated: boolean;
+  readonly timedOut: boolean;
+  readonly durationMs: number;
+}
+
+/** Output kept of each stream, in bytes; what comes after is dropped and said to be. */
+export const MAX_OUTPUT_BYTES = 1024 * 1024;
+
+/** How long a command waits for a sandbox that is on its way to RUNNING, in ms. */
+const START_WAIT_MS = 20_000;
+
+const ON_THE_WAY: readonly SandboxStatus[] = ['PENDING', 'STARTING', 'RESUMING'];
+
+const execInput = z.object({
+  command: z.array(z.string().max(131_072)).min(1, 'must name a program').max(1_024),
+  cwd: z.string().startsWith('/', 'must be an absolute path').max(4_096).nullish(),
+  env: z
+    .array(z.object({ name: z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'is not a variable name'), value: z.string().max(131_072) }))
+    .max(256)
+    .nullish(),
+  stdin: z.string().max(1_048_576, 'must be at most 1 MiB').nullish(),
+  timeoutSeconds: z.int().min(1, 'must be at least 1').max(240, 'must be at most 240').nullish().transform((seconds) => seconds ?? 60),
+});
+
+export interface ExecServiceDeps {
+  readonly database: FleetDatabase;
+  readonly hub: EventHub;
+  readonly pool: HostClientPool;
+  readonly sandboxes: SandboxService;
+}
+
+/** Runs commands in sandboxes, through the tunnel of their host. */
+export class ExecService {
+  readonly #deps: ExecServiceDeps;
+
+  constructor(deps: ExecServiceDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Runs a command to its end and collects what it printed. Waits a while for a sandbox that is
+   * still starting.
+   *
+   * @throws {InvalidInput | NotFound | NotPermitted | SandboxNotRunning | HostUnavailable}
+   */
+  async run(viewer: Viewer | null, sandboxId: string, input: unknown): Promise<ExecOutput> {
+    const someone = signedIn(viewer);
+    const { command, cwd, env, stdin, timeoutSeconds } = parseInput(execInput, input);
+    const sandbox = await this.#deps.sandboxes.find(someone, sandboxId);
+    authorize(someone, 'sandbox:exec', sandbox ?? undefined, 'sandbox');
+    const running = await this.#whenStarted(sandbox as SandboxRow);
+    if (running.status === 'MISSING') throw new HostUnavailable('The sandbox’s host has not been heard from.');
+    if (running.status !== 'RUNNING') throw new SandboxNotRunning(running);
+    const host = this.#deps.pool.get(running.hostId);
+    if (!host) throw new HostUnavailable('The sandbox’s host is not connected.');
+
+    const startedAt = performance.now();
+    const output = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
+    const timeoutMs = timeoutSeconds * 1_000;
+    try {
+      await using events = host.exec({ sandboxId, command, cwd: cwd ?? null, env: env ?? null, stdin: stdin ?? null, timeoutMs, maxOutputBytes: MAX_OUTPUT_BYTES });
+      for await (const event of events) {
+        if (event.kind !== 'EXIT') {
+          (event.kind === 'STDOUT' ? output.stdout : output.stderr).push(Buffer.from(event.data, 'base64'));
+          continue;
+        }
+        return {
+          exitCode: event.exitCode ?? 255,
+          signal: event.signal,
+          timedOut: event.timedOut,
+          truncated: event.truncated,
+          stdout: Buffer.concat(output.stdout).toString('utf8'),
+          stderr: Buffer.concat(output.stderr).toString('utf8'),
+          durationMs: Math.round(performance.now() - startedAt),
+        };
+      }
+    } catch (error) {
+      if (error instanceof RookeryError && error.code === 'UNAVAILABLE') throw new HostUnavailable(error.message);
+      if (error instanceof RookeryError && (error.code === 'NOT_FOUND' || error.code === 'CONFLICT')) {
+        throw new SandboxNotRunning({ ...running, status: 'STOPPED', statusReason: error.message });
+      }
+      throw error;
+    }
+    throw new HostUnavailable('The host was lost while the command ran; how it ended is not known.');
+  }
+
+  async #whenStarted(sandbox: SandboxRow): Promise<SandboxRow> {
+    const { hub, database } = this.#deps;
+    const deadline = Date.now() + START_WAIT_MS;
+    let current = sandbox;
+    while (ON_THE_WAY.includes(current.status) && Date.now() < deadline) {
+      const seen = hub.position;
+      const row = await database.query.selectFrom('Sandbox').selectAll().where('id', '=', sandbox.id).executeTakeFirst();
+      if (!row) break;
+      current = row;
+      if (!ON_THE_WAY.includes(current.status)) break;
+      await nextEvent(hub, seen, deadline - Date.now());
+    }
+    return current;
+  }
+}
+
+function nextEvent(hub: EventHub, after: number, timeoutMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timeout);
+      stop();
+      resolve();
+    };
+    const timeout = setTimeout(() => done(), Math.max(timeoutMs, 0));
+    let stop = (): void => {};
+    stop = hub.onNext(after, () => queueMicrotask(done));
+  });
+}

@@ -1,0 +1,244 @@
+import { sha256 } from '@rookery/wire/secrets.ts';
+import { v7 as uuidv7 } from 'uuid';
+import { z } from 'zod';
+import { sql } from 'kysely';
+import { authorize, may, signedIn } from '../../kernel/authority.ts';
+import { inputField, parseInput } from '../../kernel/input.ts';
+import type { AccountsPort } from '../../kernel/ports.ts';
+import { NotFound, UserError } from '../../kernel/user-errors.ts';
+import { actorOf, teamsOf, type Viewer } from '../../kernel/viewer.ts';
+import { toCursor } from '../events/change-stream.ts';
+import type { EventHub } from '../events/event-hub.ts';
+import type { EventLog } from '../events/event-log.ts';
+import type { Page } from '../hosts/host.service.ts';
+import { isUniqueViolation } from '../hosts/host.service.ts';
+import { reserve } from '../placement/placement.service.ts';
+import type { FleetDatabase, SandboxRow } from '../tables.ts';
+import type { Convergence } from './convergence.service.ts';
+import { generateName } from './sandbox.names.ts';
+import { transitionSandbox } from './sandbox.record.ts';
+import { requestDestroy, type SandboxStatus } from './sandbox.state.ts';
+
+/** The idempotency key was used before, for something else. */
+export class IdempotencyKeyReused extends UserError {
+  constructor() {
+    super('IDEMPOTENCY_KEY_REUSED', 'This idempotency key was used for a different request.', ['input', 'idempotencyKey']);
+  }
+}
+
+export interface SandboxWithCursor {
+  readonly sandbox: SandboxRow;
+  /** Of an event not later than the one of this change. */
+  readonly cursor: string;
+}
+
+export interface SandboxFilter {
+  readonly hostId?: string | undefined;
+  readonly teamId?: string | undefined;
+  readonly status?: SandboxStatus | undefined;
+}
+
+const createSandboxInput = z.object({
+  teamId: z.string().min(1, 'must not be empty'),
+  name: inputField.name().nullish(),
+  template: z.literal('host', 'there is only the template "host"').nullish().transform((template) => template ?? 'host'),
+  vcpus: z.number().min(0.1, 'must be at least 0.1').max(256, 'must be at most 256').nullish().transform((vcpus) => vcpus ?? 1),
+  memoryMb: z.int().min(32, 'must be at least 32').max(4_194_304).nullish().transform((mb) => mb ?? 512),
+  diskMb: z.int().min(32, 'must be at least 32').max(67_108_864).nullish().transform((mb) => mb ?? 1_024),
+  timeoutSeconds: z.int().min(10, 'must be at least 10').max(31_536_000).nullish(),
+  labels: inputField.labels().nullish(),
+  hostId: z.string().nullish(),
+  idempotencyKey: inputField.idempotencyKey().nullish(),
+});
+
+export interface SandboxServiceDeps {
+  readonly database: FleetDatabase;
+  readonly events: EventLog;
+  readonly hub: EventHub;
+  readonly accounts: AccountsPort;
+  readonly convergence: Convergence;
+  /** Virtual CPUs that may be promised for each core. */
+  readonly cpuOvercommit: number;
+}
+
+/** Sandboxes as people see, make and destroy them. */
+export class SandboxService {
+  readonly #deps: SandboxServiceDeps;
+
+  constructor(deps: SandboxServiceDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Places a sandbox and has its host start it. Answers as soon as the place is reserved; `RUNNING`
+   * follows as an event.
+   *
+   * With an idempotency key the same request answers with the same sandbox, for as long as it lives
+   * and after.
+   *
+   * @throws {InvalidInput | NotFound | NotPermitted | NoHostFits | IdempotencyKeyReused}
+   */
+  async create(viewer: Viewer | null, input: unknown): Promise<SandboxWithCursor> {
+    const someone = signedIn(viewer);
+    const request = parseInput(createSandboxInput, input);
+    const { teamId, idempotencyKey } = request;
+    const team = await this.#deps.accounts.team(teamId);
+    authorize(someone, 'sandbox:create', team && { teamId }, 'team');
+    await this.#requireVisibleHost(someone, request.hostId ?? null);
+
+    const requestHash = sha256(JSON.stringify(request));
+    const known = idempotencyKey ? await this.#byIdempotencyKey(teamId, idempotencyKey, requestHash) : undefined;
+    if (known) return this.#withCursor(known);
+    try {
+      const sandbox = await this.#place(someone, request, requestHash);
+      this.#deps.convergence.nudge(sandbox.id);
+      return this.#withCursor(sandbox);
+    } catch (error) {
+      // Two requests with one key at once: the other one won.
+      if (!idempotencyKey || !isUniqueViolation(error, 'sandboxes_idempotency_key')) throw error;
+      const winner = await this.#byIdempotencyKey(teamId, idempotencyKey, requestHash);
+      if (!winner) throw error;
+      return this.#withCursor(winner);
+    }
+  }
+
+  /**
+   * Wants the sandbox gone. Legal from every state; when its host is away the wish is kept.
+   *
+   * @throws {NotFound | NotPermitted}
+   */
+  async destroy(viewer: Viewer | null, sandboxId: string): Promise<SandboxWithCursor> {
+    const someone = signedIn(viewer);
+    const sandbox = await this.find(someone, sandboxId);
+    authorize(someone, 'sandbox:destroy', sandbox ?? undefined, 'sandbox');
+    const result = await this.#deps.events.transaction(actorOf(someone), (tx, record) =>
+      transitionSandbox(tx, record, sandboxId, 'sandbox.destroy_requested', requestDestroy),
+    );
+    if (!result) throw new NotFound('sandbox');
+    if (result.transition.push) this.#deps.convergence.nudge(sandboxId);
+    return this.#withCursor(result.row);
+  }
+
+  async find(viewer: Viewer | null, id: string): Promise<SandboxRow | null> {
+    return (await this.findMany(viewer, [id]))[0] ?? null;
+  }
+
+  async findMany(viewer: Viewer | null, ids: readonly string[]): Promise<SandboxRow[]> {
+    const someone = signedIn(viewer);
+    if (ids.length === 0) return [];
+    const rows = await this.#deps.database.query
+      .selectFrom('Sandbox')
+      .selectAll()
+      .where('id', 'in', ids)
+      .where('deletedAt', 'is', null)
+      .execute();
+    return rows.filter((sandbox) => may(someone, 'sandbox:read', sandbox));
+  }
+
+  /** A page of the sandboxes that the viewer may see, newest first. */
+  async list(viewer: Viewer | null, filter: SandboxFilter, page: Page): Promise<SandboxRow[]> {
+    return this.#visible(signedIn(viewer), filter)
+      .selectAll()
+      .$if(page.after !== undefined, (q) => q.where('id', '<', page.after as string))
+      .$if(page.before !== undefined, (q) => q.where('id', '>', page.before as string))
+      .orderBy('id', page.inverted ? 'asc' : 'desc')
+      .limit(page.limit)
+      .execute();
+  }
+
+  async count(viewer: Viewer | null, filter: SandboxFilter): Promise<number> {
+    const { count } = await this.#visible(signedIn(viewer), filter)
+      .select(({ fn }) => fn.countAll().as('count'))
+      .executeTakeFirstOrThrow();
+    return Number(count);
+  }
+
+  /** What one host has that was not destroyed yet, whoever's it is. */
+  async onHost(hostId: string): Promise<SandboxRow[]> {
+    return this.#deps.database.query
+      .selectFrom('Sandbox')
+      .selectAll()
+      .where('hostId', '=', hostId)
+      .where('deletedAt', 'is', null)
+      .orderBy('id')
+      .execute();
+  }
+
+  async #place(viewer: Viewer, request: z.output<typeof createSandboxInput>, requestHash: string): Promise<SandboxRow> {
+    const { teamId, template, vcpus, memoryMb, diskMb } = request;
+    const milliVcpus = Math.round(vcpus * 1_000);
+    return this.#deps.events.transaction(actorOf(viewer), async (tx, record) => {
+      const { host, placement } = await reserve(
+        tx,
+        { teamId, milliVcpus, memoryMb, diskMb, hostId: request.hostId ?? null },
+        this.#deps.cpuOvercommit,
+      );
+      const row = await tx
+        .insertInto('Sandbox')
+        .values({
+          id: uuidv7(),
+          name: request.name ?? generateName(),
+          teamId,
+          hostId: host.id,
+          template,
+          milliVcpus,
+          memoryMb,
+          diskMb,
+          timeoutSeconds: request.timeoutSeconds ?? null,
+          labels: request.labels ?? [],
+          desiredState: 'RUNNING',
+          status: 'PENDING',
+          placement,
+          idempotencyKey: request.idempotencyKey ?? null,
+          requestHash,
+          createdBy: viewer.userId,
+          createdAt: new Date(),
+        } as never)
+        .returningAll()
+        .executeTakeFirstOrThrow();
+      await record([
+        { subject: 'HOST', change: 'UPDATED', type: 'host.reserved', row: host },
+        { subject: 'SANDBOX', change: 'CREATED', type: 'sandbox.created', row },
+      ]);
+      return row;
+    });
+  }
+
+  /** A host that the viewer may not know of is refused like one that does not exist. Platform hosts are nobody's secret by their id. */
+  async #requireVisibleHost(viewer: Viewer, hostId: string | null): Promise<void> {
+    if (hostId === null) return;
+    const host = await this.#deps.database.query
+      .selectFrom('Host')
+      .select(['teamId'])
+      .where('id', '=', hostId)
+      .where('deletedAt', 'is', null)
+      .executeTakeFirst();
+    authorize(viewer, 'host:read', host, 'host');
+  }
+
+  async #byIdempotencyKey(teamId: string, key: string, requestHash: string): Promise<SandboxRow | undefined> {
+    const row = await this.#deps.database.query
+      .selectFrom('Sandbox')
+      .selectAll()
+      .where('teamId', '=', teamId)
+      .where('idempotencyKey', '=', key)
+      .executeTakeFirst();
+    if (row && row.requestHash !== requestHash) throw new IdempotencyKeyReused();
+    return row;
+  }
+
+  #withCursor(sandbox: SandboxRow): SandboxWithCursor {
+    return { sandbox, cursor: toCursor(this.#deps.hub.position) };
+  }
+
+  #visible(viewer: Viewer, { hostId, teamId, status }: SandboxFilter) {
+    return this.#deps.database.query
+      .selectFrom('Sandbox')
+      .where('deletedAt', 'is', null)
+      .$if(!viewer.isAdmin, (q) => q.where('teamId', '=', sql<string>`any(${teamsOf(viewer)}::uuid[])`))
+      .$if(hostId !== undefined, (q) => q.where('hostId', '=', hostId as string))
+      .$if(teamId !== undefined, (q) => q.where('teamId', '=', teamId as string))
+      .$if(status !== undefined, (q) => q.where('status', '=', status as SandboxStatus));
+  }
+}
+

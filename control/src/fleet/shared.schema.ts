@@ -1,0 +1,64 @@
+import { resolveCursorConnection } from '@pothos/plugin-relay';
+import { RookeryError } from '@rookery/wire/errors.ts';
+import { fromGlobalId, isUuid, type NodeType } from '../kernel/global-id.ts';
+import type { FleetBuilder } from './builder.ts';
+import { STREAM_KINDS } from './events/change-stream.ts';
+import type { Label } from './hosts/host.entity.ts';
+import type { Page } from './hosts/host.service.ts';
+
+/** Types that hosts and sandboxes share. */
+export function addShared(builder: FleetBuilder) {
+  builder.externalRef('Team', builder.keyDirective(builder.selection<{ id: string }>('id'), false)).implement({
+    externalFields: (t) => ({ id: t.id() }),
+  });
+
+  const LabelRef = builder.objectRef<Label>('Label').implement({
+    fields: (t) => ({ key: t.exposeString('key'), value: t.exposeString('value') }),
+  });
+  const LabelInput = builder.inputType('LabelInput', {
+    fields: (t) => ({ key: t.string({ required: true }), value: t.string({ required: true }) }),
+  });
+  const ChangeKind = builder.enumType('ChangeKind', {
+    description:
+      'RESET: the cursor is past retention; what follows are SNAPSHOT events of all there is and then SNAPSHOT_COMPLETE: forget what is not among them.',
+    values: STREAM_KINDS,
+  });
+  return { Label: LabelRef, LabelInput, ChangeKind };
+}
+
+export type SharedTypes = ReturnType<typeof addShared>;
+
+/**
+ * The row id in an id argument.
+ *
+ * @returns undefined without an argument; for an id of something else, one that matches nothing.
+ */
+export function idArgument(type: NodeType, globalId: string | number | null | undefined): string | undefined {
+  if (globalId == null) return undefined;
+  return fromGlobalId(type, globalId) ?? NO_SUCH_ROW;
+}
+
+/** The nil UUID; no row has it. */
+export const NO_SUCH_ROW = '00000000-0000-0000-0000-000000000000';
+
+/** Most rows on one page. */
+const MAX_PAGE = 500;
+
+/** A cursor connection over rows in descending order of their (time-ordered) ids. */
+export function connectionByIds<Row extends { id: string }>(
+  args: { first?: number | null | undefined; last?: number | null | undefined; after?: string | null | undefined; before?: string | null | undefined },
+  load: (page: Page) => Promise<Row[]>,
+) {
+  return resolveCursorConnection<Promise<Row[]>>({ args, defaultSize: 50, maxSize: MAX_PAGE, toCursor: (row: Row) => encodeCursor(row.id) }, ({ before, after, limit, inverted }) =>
+    load({ limit, inverted, ...(after === undefined ? {} : { after: decodeCursor(after) }), ...(before === undefined ? {} : { before: decodeCursor(before) }) }),
+  );
+}
+
+const encodeCursor = (id: string): string => Buffer.from(`r1:${id}`).toString('base64url');
+
+function decodeCursor(cursor: string): string {
+  const text = Buffer.from(cursor, 'base64url').toString('utf8');
+  const id = text.startsWith('r1:') ? text.slice(3) : '';
+  if (!isUuid(id)) throw new RookeryError('BAD_USER_INPUT', 'That is not a cursor of this list.');
+  return id;
+}

@@ -1,0 +1,30 @@
+import type { InferKyselyDB } from '@mikro-orm/sql';
+import type { Kysely, Selectable } from 'kysely';
+import type { Database, QUERY_OPTIONS } from '../database/database.ts';
+import type { ReplicaSchema } from '../kernel/replica.entity.ts';
+import type { HostIdentitySchema, RefreshTokenSchema, RegistrationTokenSchema } from './enrolment/enrolment.entity.ts';
+import type { EventSchema } from './events/event.entity.ts';
+import type { HostLeaseSchema, HostSchema } from './hosts/host.entity.ts';
+import type { SandboxSchema } from './sandboxes/sandbox.entity.ts';
+
+/** The tables that belong to the fleet subgraph. */
+export type FleetTables = InferKyselyDB<
+  | typeof HostSchema
+  | typeof HostLeaseSchema
+  | typeof SandboxSchema
+  | typeof EventSchema
+  | typeof RegistrationTokenSchema
+  | typeof HostIdentitySchema
+  | typeof RefreshTokenSchema
+  | typeof ReplicaSchema,
+  typeof QUERY_OPTIONS
+>;
+
+export type FleetDatabase = Database<FleetTables>;
+/** A connection inside a transaction of the fleet's. */
+export type FleetTransaction = Kysely<FleetTables>;
+
+export type HostRow = Selectable<FleetTables['Host']>;
+export type HostLeaseRow = Selectable<FleetTables['HostLease']>;
+export type SandboxRow = Selectable<FleetTables['Sandbox']>;
+export type EventRow = Selectable<FleetTables['Event']>;

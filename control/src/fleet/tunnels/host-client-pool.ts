@@ -1,0 +1,149 @@
+import { CloseCode } from '@rookery/wire/close-codes.ts';
+import type { Logger } from '@rookery/wire/log.ts';
+import { createClient, type Client } from 'graphql-ws';
+import type { WebSocket } from 'ws';
+import { HostClient, type Inventory } from './host-client.ts';
+
+/** How long an agent may take for the round trip that proves its tunnel, in ms. */
+const PROOF_DEADLINE_MS = 10_000;
+
+/** How often control pings through a quiet tunnel, in ms; an agent that misses one is cut. */
+const TUNNEL_PING_MS = 15_000;
+
+/** How long an agent may take to answer a ping, in ms. */
+const TUNNEL_PONG_MS = 10_000;
+
+interface Tunnel {
+  readonly generation: number;
+  readonly client: Client;
+  readonly host: HostClient;
+  readonly socket: WebSocket;
+}
+
+export interface HostClientPoolDeps {
+  readonly log: Logger;
+  /** A tunnel has made its first round trip. The host counts as placeable once this has resolved. */
+  readonly onReady: (hostId: string, inventory: Inventory) => Promise<void>;
+  /** The current tunnel of a host is gone. */
+  readonly onLost: (hostId: string) => Promise<void>;
+}
+
+/**
+ * The agents that this process can talk to, by host id.
+ *
+ * Agents dial in, because they may sit behind NAT and because control must never dial an address
+ * that an agent supplied. On the accepted socket the roles are reversed: control is the graphql-ws
+ * client. There is one tunnel per host; a newer one replaces an older, told apart by generation.
+ */
+export class HostClientPool implements AsyncDisposable {
+  readonly #deps: HostClientPoolDeps;
+  readonly #tunnels = new Map<string, Tunnel>();
+  #generation = 0;
+
+  constructor(deps: HostClientPoolDeps) {
+    this.#deps = deps;
+  }
+
+  /** The client of a connected host; undefined when this process has no tunnel to it. */
+  get(hostId: string): HostClient | undefined {
+    return this.#tunnels.get(hostId)?.host;
+  }
+
+  get connectedHostIds(): string[] {
+    return [...this.#tunnels.keys()];
+  }
+
+  /** Takes over a socket that a host's agent has dialled and proven itself on. */
+  adopt(hostId: string, socket: WebSocket): void {
+    const log = this.#deps.log.child({ hostId });
+    const generation = ++this.#generation;
+    const previous = this.#tunnels.get(hostId);
+    const client = reverseClient(socket);
+    const tunnel: Tunnel = { generation, client, socket, host: new HostClient(client) };
+    this.#tunnels.set(hostId, tunnel);
+    if (previous) {
+      log.warn('a second tunnel of this host replaces the first');
+      previous.socket.close(CloseCode.TunnelSuperseded, 'superseded');
+      dispose(previous.client);
+    }
+
+    socket.once('close', () => {
+      dispose(client);
+      if (this.#tunnels.get(hostId)?.generation !== generation) return;
+      this.#tunnels.delete(hostId);
+      log.info('tunnel closed');
+      this.#deps.onLost(hostId).catch((err: unknown) => log.error({ err }, 'a closed tunnel could not be recorded'));
+    });
+
+    void this.#prove(hostId, tunnel, log);
+  }
+
+  /** Closes a host's tunnel, for good or until it dials again, as the code says. */
+  evict(hostId: string, code: CloseCode, reason: string): void {
+    this.#tunnels.get(hostId)?.socket.close(code, reason);
+  }
+
+  async #prove(hostId: string, tunnel: Tunnel, log: Logger): Promise<void> {
+    try {
+      const inventory = await tunnel.host.inventory(PROOF_DEADLINE_MS);
+      if (this.#tunnels.get(hostId) !== tunnel) return;
+      await this.#deps.onReady(hostId, inventory);
+      log.info({ sandboxes: inventory.sandboxes.length }, 'tunnel ready');
+      // It may have closed while this was being written down, and the loss recorded first.
+      if (this.#tunnels.get(hostId) !== tunnel && !this.#tunnels.has(hostId)) await this.#deps.onLost(hostId);
+    } catch (err) {
+      if (tunnel.socket.readyState !== tunnel.socket.OPEN) return;
+      log.warn({ err }, 'the tunnel does not work; closing it so that the agent dials again');
+      tunnel.socket.close(CloseCode.ServiceRestart, 'tunnel check failed');
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const hostIds = this.connectedHostIds;
+    for (const { client, socket } of this.#tunnels.values()) {
+      dispose(client);
+      socket.close(CloseCode.ServiceRestart, 'control restarts');
+      socket.removeAllListeners('close');
+    }
+    this.#tunnels.clear();
+    for (const hostId of hostIds) await this.#deps.onLost(hostId);
+  }
+}
+
+/** A graphql-ws client on a socket that is already open. */
+function reverseClient(socket: WebSocket): Client {
+  let pong: NodeJS.Timeout | undefined;
+  return createClient({
+    url: 'ws://tunnel',
+    webSocketImpl: adoptedSocket(socket),
+    // Connected as long as the socket is; never dialled again from this side.
+    lazy: false,
+    retryAttempts: 0,
+    onNonLazyError: () => {},
+    keepAlive: TUNNEL_PING_MS,
+    on: {
+      ping: (received) => {
+        if (!received) pong = setTimeout(() => socket.terminate(), TUNNEL_PONG_MS);
+      },
+      pong: (received) => {
+        if (received) clearTimeout(pong);
+      },
+      closed: () => clearTimeout(pong),
+    },
+  });
+}
+
+/** What graphql-ws takes for a `WebSocket` class: "constructing" one hands out the open socket. */
+function adoptedSocket(socket: WebSocket): unknown {
+  const AdoptedSocket = function (): WebSocket {
+    // The client sets its handlers right after construction; the socket has long been open.
+    queueMicrotask(() => socket.onopen?.({ type: 'open', target: socket } as never));
+    return socket;
+  };
+  return Object.assign(AdoptedSocket, { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 });
+}
+
+/** `dispose` rejects when it comes while the client is connecting; nobody waits for that. */
+function dispose(client: Client): void {
+  Promise.resolve(client.dispose()).catch(() => {});
+}

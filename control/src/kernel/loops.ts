@@ -1,0 +1,81 @@
+import type { Logger } from '@rookery/wire/log.ts';
+
+/** A periodic piece of work. */
+export interface Loop {
+  readonly name: string;
+  /** What it makes right, for whoever looks at its last runs. */
+  readonly description: string;
+  readonly periodMs: number;
+  /** One pass; the number says how much it did. */
+  readonly run: () => Promise<number>;
+}
+
+/** How a loop's last pass went. */
+export interface LoopStatus {
+  readonly name: string;
+  readonly description: string;
+  readonly runs: number;
+  readonly lastRunAt: Date | null;
+  readonly lastDurationMs: number | null;
+  readonly lastCount: number | null;
+  readonly lastError: string | null;
+}
+
+/**
+ * Runs the background loops of a process: each at its period, never twice at once, and a failure is
+ * a log line and the next pass, never the end.
+ */
+export class LoopDriver implements AsyncDisposable {
+  readonly #log: Logger;
+  readonly #statuses = new Map<string, LoopStatus>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #running = new Set<Promise<void>>();
+  #disposed = false;
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  add(loop: Loop): void {
+    const { name, description } = loop;
+    this.#statuses.set(name, { name, description, runs: 0, lastRunAt: null, lastDurationMs: null, lastCount: null, lastError: null });
+    this.#schedule(loop);
+  }
+
+  statuses(): LoopStatus[] {
+    return [...this.#statuses.values()];
+  }
+
+  #schedule(loop: Loop): void {
+    if (this.#disposed) return;
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      const pass = this.#pass(loop).finally(() => {
+        this.#running.delete(pass);
+        this.#schedule(loop);
+      });
+      this.#running.add(pass);
+    }, loop.periodMs);
+    this.#timers.add(timer);
+  }
+
+  async #pass({ name, description, run }: Loop): Promise<void> {
+    const started = performance.now();
+    const runs = (this.#statuses.get(name)?.runs ?? 0) + 1;
+    let lastCount: number | null = null;
+    let lastError: string | null = null;
+    try {
+      lastCount = await run();
+    } catch (err) {
+      lastError = err instanceof Error ? err.message : String(err);
+      if (!this.#disposed) this.#log.warn({ loop: name, err }, 'a background loop failed; it goes on at its next turn');
+    }
+    this.#statuses.set(name, { name, description, runs, lastRunAt: new Date(), lastDurationMs: Math.round(performance.now() - started), lastCount, lastError });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+    await Promise.all(this.#running);
+  }
+}

@@ -1,0 +1,44 @@
+import type { InferKyselyDB } from '@mikro-orm/sql';
+import { sql } from 'kysely';
+import { v7 as uuidv7 } from 'uuid';
+import type { DatabaseConnection, QUERY_OPTIONS } from '../database/database.ts';
+import type { LoopDriver } from './loops.ts';
+import type { ReplicaSchema } from './replica.entity.ts';
+
+type Tables = InferKyselyDB<typeof ReplicaSchema, typeof QUERY_OPTIONS>;
+
+/** How often a replica says that it lives, in ms. */
+const BEAT_MS = 2_000;
+
+/** Silence after which a replica counts as dead, in ms: several beats, so that a pause is not a death. */
+export const REPLICA_DEAD_AFTER_MS = 10_000;
+
+/** Silence after which a dead replica's row is dropped, in ms. */
+const FORGOTTEN_AFTER_MS = 24 * 60 * 60 * 1_000;
+
+/** This control process's presence among the replicas. */
+export interface Replica extends AsyncDisposable {
+  readonly id: string;
+}
+
+/** Enters a new replica and keeps its row fresh. */
+export async function joinReplicas(connection: DatabaseConnection, loops: LoopDriver): Promise<Replica> {
+  const { query } = connection.as<Tables>();
+  const id = uuidv7();
+  const beat = async (): Promise<number> => {
+    await sql`insert into replicas (id) values (${id}) on conflict (id) do update set seen_at = now()`.execute(query);
+    const { numDeletedRows } = await query
+      .deleteFrom('Replica')
+      .where('seenAt', '<', sql<Date>`now() - ${FORGOTTEN_AFTER_MS} * interval '1 ms'`)
+      .executeTakeFirst();
+    return Number(numDeletedRows);
+  };
+  await beat();
+  loops.add({ name: 'replica-heartbeat', description: 'Says that this control process lives.', periodMs: BEAT_MS, run: beat });
+  return {
+    id,
+    async [Symbol.asyncDispose]() {
+      await query.deleteFrom('Replica').where('id', '=', id).execute();
+    },
+  };
+}

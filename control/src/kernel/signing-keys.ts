@@ -1,0 +1,99 @@
+import type { InferKyselyDB } from '@mikro-orm/sql';
+import { calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, jwtVerify, SignJWT, type CryptoKey, type JWTPayload } from 'jose';
+import { QUERY_OPTIONS, type DatabaseConnection } from '../database/database.ts';
+import type { SigningKeySchema } from './signing-key.entity.ts';
+
+type Tables = InferKyselyDB<typeof SigningKeySchema, typeof QUERY_OPTIONS>;
+
+/** `SESSION` signs users' tokens, `HOST` hosts' tokens; a key never does both. */
+export type KeyPurpose = 'SESSION' | 'HOST';
+
+const ISSUER = 'rookery';
+
+interface LoadedKey {
+  readonly kid: string;
+  readonly privateKey: CryptoKey;
+  readonly publicKey: CryptoKey;
+}
+
+/**
+ * Signs and checks tokens with keys that all replicas share. The newest key of a purpose signs; all
+ * of them verify, so that a key can be rotated without logging anyone out.
+ */
+export class SigningKeys {
+  readonly #database: DatabaseConnection;
+  readonly #loaded = new Map<KeyPurpose, LoadedKey[]>();
+
+  constructor(database: DatabaseConnection) {
+    this.#database = database;
+  }
+
+  /**
+   * Issues a token.
+   *
+   * @param type the JWT `typ`, by which kinds of tokens are told apart.
+   * @param lifetimeSeconds from now, by this process's clock.
+   */
+  async sign(purpose: KeyPurpose, type: string, audience: string, lifetimeSeconds: number, claims: JWTPayload): Promise<string> {
+    const [key] = await this.#keys(purpose);
+    if (!key) throw new Error(`no ${purpose} signing key`);
+    return new SignJWT(claims)
+      .setProtectedHeader({ alg: 'EdDSA', kid: key.kid, typ: type })
+      .setIssuer(ISSUER)
+      .setAudience(audience)
+      .setIssuedAt()
+      .setExpirationTime(`${lifetimeSeconds}s`)
+      .sign(key.privateKey);
+  }
+
+  /** The claims of a valid token; undefined for anything that is not one. */
+  async verify(purpose: KeyPurpose, type: string, audience: string, token: string): Promise<JWTPayload | undefined> {
+    const keys = await this.#keys(purpose);
+    try {
+      const { payload } = await jwtVerify(
+        token,
+        async ({ kid }) => (keys.find((key) => key.kid === kid) ?? (await this.#reload(purpose, kid)))?.publicKey as CryptoKey,
+        { issuer: ISSUER, audience, typ: type, algorithms: ['EdDSA'], requiredClaims: ['sub', 'exp'] },
+      );
+      return payload;
+    } catch {
+      return undefined;
+    }
+  }
+
+  async #keys(purpose: KeyPurpose): Promise<LoadedKey[]> {
+    return this.#loaded.get(purpose) ?? this.#load(purpose);
+  }
+
+  /** A token by a key we do not know may come from a replica that has just made one. */
+  async #reload(purpose: KeyPurpose, kid: string | undefined): Promise<LoadedKey> {
+    const key = (await this.#load(purpose)).find((candidate) => candidate.kid === kid);
+    if (!key) throw new Error('unknown key');
+    return key;
+  }
+
+  async #load(purpose: KeyPurpose): Promise<LoadedKey[]> {
+    const rows = await this.#database.as<Tables>().transaction(async (tx) => {
+      const select = tx.selectFrom('SigningKey').selectAll().where('purpose', '=', purpose).orderBy('createdAt', 'desc');
+      const existing = await select.execute();
+      if (existing.length > 0) return existing;
+      const { publicKey, privateKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true });
+      const publicJwk = await exportJWK(publicKey);
+      // Two replicas may both make a first key: both verify, and both are known to each other on demand.
+      await tx
+        .insertInto('SigningKey')
+        .values({ kid: await calculateJwkThumbprint(publicJwk), purpose, publicJwk, privateJwk: await exportJWK(privateKey), createdAt: new Date() })
+        .execute();
+      return select.execute();
+    });
+    const keys = await Promise.all(
+      rows.map(async (row) => ({
+        kid: row.kid,
+        privateKey: (await importJWK(row.privateJwk, 'EdDSA')) as CryptoKey,
+        publicKey: (await importJWK(row.publicJwk, 'EdDSA')) as CryptoKey,
+      })),
+    );
+    this.#loaded.set(purpose, keys);
+    return keys;
+  }
+}

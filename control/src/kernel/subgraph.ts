@@ -1,0 +1,98 @@
+import type { Logger } from '@rookery/wire/log.ts';
+import { publicError } from '@rookery/wire/graphql-operation.ts';
+import { mapIterator } from '@rookery/wire/push-iterator.ts';
+import {
+  createSourceEventStream,
+  execute,
+  getOperationAST,
+  type DocumentNode,
+  type ExecutionResult,
+  type FormattedExecutionResult,
+  type GraphQLSchema,
+} from 'graphql';
+import type { Viewer } from './viewer.ts';
+
+/** One subgraph as the process serves it, in process or over the network. */
+export interface Subgraph {
+  readonly name: string;
+  readonly schema: GraphQLSchema;
+  /** A fresh context for one request or one event; loaders in it must not live longer. */
+  context(viewer: Viewer | null): object;
+}
+
+/** An operation for one subgraph. Its document comes from our own planner or was validated. */
+export interface SubgraphOperation {
+  readonly document: DocumentNode;
+  readonly variables?: Readonly<Record<string, unknown>> | undefined;
+  readonly operationName?: string | undefined;
+}
+
+/** How often a stream asks whether its viewer may still have it, in ms. DESIGN: it ends within 5 s. */
+const RIGHTS_CHECK_MS = 4_000;
+
+/**
+ * Executes an operation on a subgraph. Errors in the result are masked already, so that in process
+ * and over the network a gateway sees the same.
+ *
+ * @param viewer who asks, as of now; asked again during a subscription.
+ */
+export async function executeOnSubgraph(
+  subgraph: Subgraph,
+  { document, variables, operationName }: SubgraphOperation,
+  viewer: () => Promise<Viewer | null>,
+  log: Logger,
+): Promise<FormattedExecutionResult | AsyncIterableIterator<FormattedExecutionResult>> {
+  const { schema } = subgraph;
+  const args = { schema, document, variableValues: variables ?? {}, operationName: operationName ?? null };
+  const format = (result: ExecutionResult): FormattedExecutionResult => formatResult(result, log);
+  const who = await viewer();
+  if (getOperationAST(document, operationName)?.operation !== 'subscription') {
+    return format(await execute({ ...args, contextValue: subgraph.context(who) }));
+  }
+
+  const source = await createSourceEventStream({ ...args, contextValue: subgraph.context(who) });
+  if (!(Symbol.asyncIterator in source)) return format(source);
+  const guarded = whileEntitled(source[Symbol.asyncIterator](), who, viewer);
+  // A context for each event: a loader that lived as long as the stream would serve what it saw first, for ever.
+  return mapIterator(guarded, async (event) => format(await execute({ ...args, rootValue: event, contextValue: subgraph.context(who) })));
+}
+
+export function formatResult(result: ExecutionResult, log: Logger): FormattedExecutionResult {
+  if (!result.errors) return result as FormattedExecutionResult;
+  return { ...result, errors: result.errors.map((error) => publicError(error, log)) } as FormattedExecutionResult;
+}
+
+/**
+ * Ends a stream soon after its viewer's rights change in any way. The client comes back with its
+ * cursor and what it then may see, so nothing is lost and nothing is shown that should not be.
+ */
+function whileEntitled<T>(source: AsyncIterator<T>, who: Viewer | null, viewer: () => Promise<Viewer | null>): AsyncIterator<T> {
+  const rights = fingerprint(who);
+  const check = setInterval(() => {
+    viewer().then(
+      (now) => {
+        if (fingerprint(now) === rights) return;
+        clearInterval(check);
+        void source.return?.();
+      },
+      // Could not tell: that changes nothing, and the next check may.
+      () => {},
+    );
+  }, RIGHTS_CHECK_MS);
+  return {
+    async next() {
+      const step = await source.next();
+      if (step.done) clearInterval(check);
+      return step;
+    },
+    async return(value) {
+      clearInterval(check);
+      await source.return?.();
+      return { done: true, value };
+    },
+  };
+}
+
+function fingerprint(viewer: Viewer | null): string {
+  return viewer ? JSON.stringify([viewer.userId, viewer.isAdmin, [...viewer.roles].sort()]) : '';
+}

@@ -1,0 +1,96 @@
+import { readJsonBody, bearerToken, sendJson } from '@rookery/wire/http.ts';
+import { parse, type FormattedExecutionResult } from 'graphql';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Federation, GatewayContext } from './federation.ts';
+
+/** The cookie that holds a browser's session token, out of reach of scripts. */
+const SESSION_COOKIE = 'rookery_session';
+
+const SIGN_IN = parse(`mutation SignIn($input: SignInInput!) {
+  signIn(input: $input) {
+    __typename
+    ... on SignedIn { token expiresAt viewer { isAdmin user { id name email } } }
+    ... on UserError { message }
+  }
+}`);
+const SIGN_OUT = parse('mutation SignOut { signOut }');
+const VIEWER = parse('query Viewer { viewer { isAdmin } }');
+
+interface SignInOutcome {
+  signIn:
+    | { __typename: 'SignedIn'; token: string; expiresAt: string; viewer: unknown }
+    | { __typename: 'InvalidCredentials' | 'InvalidInput'; message: string };
+}
+
+export interface SessionsOptions {
+  readonly federation: Federation;
+  readonly secureCookies: boolean;
+}
+
+/**
+ * Browser sessions: `POST /session` signs in and sets the cookie, `DELETE /session` signs out.
+ *
+ * An endpoint of its own, because the cookie is HttpOnly: a script that signs in through the API
+ * gets a token in its hands, a browser should not.
+ */
+export class Sessions {
+  readonly #options: SessionsOptions;
+
+  constructor(options: SessionsOptions) {
+    this.#options = options;
+  }
+
+  /** Who sends a request, by its bearer token or else its cookie. */
+  contextOf({ headers }: Pick<IncomingMessage, 'headers'>): GatewayContext {
+    return { token: bearerToken(headers.authorization) ?? cookie(headers.cookie, SESSION_COOKIE) };
+  }
+
+  /** Whether a token stands for anyone at this moment. */
+  async isSignedIn(context: GatewayContext): Promise<boolean> {
+    if (context.token === undefined) return false;
+    const result = await this.#run(VIEWER, 'query', {}, context);
+    return (result.data as { viewer?: unknown } | null | undefined)?.viewer != null;
+  }
+
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.method === 'POST') return this.#signIn(request, response);
+    if (request.method === 'DELETE') return this.#signOut(request, response);
+    response.setHeader('allow', 'POST, DELETE');
+    sendJson(response, 405, { error: 'Sign in with POST, sign out with DELETE.' });
+  }
+
+  async #signIn(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const body = await readJsonBody(request);
+    const { email, password } = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>;
+    if (typeof email !== 'string' || typeof password !== 'string') return sendJson(response, 400, { error: 'Send an e-mail address and a password.' });
+    const { data, errors } = await this.#run(SIGN_IN, 'mutation', { input: { email, password } }, { token: undefined });
+    const outcome = (data as SignInOutcome | null | undefined)?.signIn;
+    if (!outcome) return sendJson(response, 503, { error: errors?.[0]?.message ?? 'Signing in does not work at the moment.' });
+    if (outcome.__typename !== 'SignedIn') return sendJson(response, 401, { error: outcome.message });
+    const maxAge = Math.max(0, Math.floor((Date.parse(outcome.expiresAt) - Date.now()) / 1_000));
+    sendJson(response, 200, { viewer: outcome.viewer }, { 'set-cookie': this.#cookie(outcome.token, maxAge) });
+  }
+
+  async #signOut(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const context = this.contextOf(request);
+    if (context.token !== undefined) await this.#run(SIGN_OUT, 'mutation', {}, context);
+    sendJson(response, 200, {}, { 'set-cookie': this.#cookie('', 0) });
+  }
+
+  #cookie(token: string, maxAgeSeconds: number): string {
+    const secure = this.#options.secureCookies ? '; Secure' : '';
+    return `${SESSION_COOKIE}=${token}; HttpOnly; SameSite=Strict; Path=/; Max-Age=${maxAgeSeconds}${secure}`;
+  }
+
+  async #run(document: typeof VIEWER, operationType: 'query' | 'mutation', variables: Record<string, unknown>, context: GatewayContext): Promise<FormattedExecutionResult> {
+    return (await this.#options.federation.execute({ document, variables, operationName: null, operationType }, context)) as FormattedExecutionResult;
+  }
+}
+
+function cookie(header: string | undefined, name: string): string | undefined {
+  for (const pair of header?.split(';') ?? []) {
+    const [key, value] = pair.split('=', 2);
+    if (key?.trim() === name && value) return value.trim();
+  }
+  return undefined;
+}

@@ -1,0 +1,109 @@
+import { GATEWAY_SECRET_HEADER, subgraphPath } from '@rookery/wire/endpoints.ts';
+import { RookeryError } from '@rookery/wire/errors.ts';
+import { PushIterator } from '@rookery/wire/push-iterator.ts';
+import { print, type DocumentNode, type FormattedExecutionResult } from 'graphql';
+import { createClient, type Client } from 'graphql-ws';
+import { WebSocket } from 'ws';
+import type { SubgraphRequest, SubgraphResponse, SubgraphTransport } from './transport.ts';
+
+/** How long control may take for a query or mutation, in ms. Above the longest command (240 s) plus a sandbox's start. */
+const REQUEST_TIMEOUT_MS = 280_000;
+
+/** How long control may take to say that it is there, in ms. */
+const READY_TIMEOUT_MS = 2_000;
+
+/**
+ * Reaches control over the network: HTTP for queries and mutations, one graphql-ws connection per
+ * subgraph for all subscriptions. The viewer's token travels with each operation, never with the
+ * connection, which many viewers share.
+ *
+ * @param controlUrl where control serves the subgraphs.
+ * @param secret     by which control knows a gateway.
+ */
+export function networkTransport(controlUrl: string, secret: string): SubgraphTransport {
+  const base = controlUrl.replace(/\/+$/, '');
+  const headers = { [GATEWAY_SECRET_HEADER]: secret };
+  const clients = new Map<string, Client>();
+
+  const clientOf = (subgraph: string): Client => {
+    const known = clients.get(subgraph);
+    if (known) return known;
+    class GatewaySocket extends WebSocket {
+      constructor(url: string, protocols: string) {
+        super(url, protocols, { headers });
+      }
+    }
+    const client = createClient({
+      url: `${base.replace(/^http/, 'ws')}${subgraphPath(subgraph)}`,
+      webSocketImpl: GatewaySocket,
+      // A stream is not resubscribed here: it would silently lose what happened in between. Its
+      // browser comes back with its cursor instead.
+      retryAttempts: 0,
+      keepAlive: 10_000,
+    });
+    clients.set(subgraph, client);
+    return client;
+  };
+
+  return {
+    execute: (subgraph, request) =>
+      request.operationType === 'subscription' ? Promise.resolve(subscribe(clientOf(subgraph), request)) : post(`${base}${subgraphPath(subgraph)}`, headers, request),
+    async isReady() {
+      try {
+        return (await fetch(`${base}/healthz`, { signal: AbortSignal.timeout(READY_TIMEOUT_MS) })).ok;
+      } catch {
+        return false;
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      // Rejects when it comes while a client is connecting; nobody waits for that.
+      await Promise.allSettled([...clients.values()].map(async (client) => client.dispose()));
+    },
+  };
+}
+
+async function post(url: string, headers: Record<string, string>, request: SubgraphRequest): Promise<SubgraphResponse> {
+  let response: Response;
+  try {
+    response = await fetch(url, {
+      method: 'POST',
+      headers: { ...headers, 'content-type': 'application/json' },
+      body: JSON.stringify(toMessage(request)),
+      signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+    });
+    return (await response.json()) as FormattedExecutionResult;
+  } catch (cause) {
+    throw new RookeryError('UNAVAILABLE', 'The control plane cannot be reached at the moment.', { cause });
+  }
+}
+
+function subscribe(client: Client, request: SubgraphRequest): AsyncIterableIterator<FormattedExecutionResult> {
+  let unsubscribe = (): void => {};
+  const results = new PushIterator<FormattedExecutionResult>(() => unsubscribe());
+  unsubscribe = client.subscribe<Record<string, unknown>>(toMessage(request), {
+    next: (result) => results.push(result as FormattedExecutionResult),
+    error: (error) => {
+      if (Array.isArray(error)) {
+        // The operation was refused before it began.
+        results.push({ errors: error } as FormattedExecutionResult);
+        results.close();
+      } else results.close(new RookeryError('UNAVAILABLE', 'The connection to the control plane broke.', { cause: error }));
+    },
+    complete: () => results.close(),
+  });
+  return results as AsyncIterableIterator<FormattedExecutionResult>;
+}
+
+/** The planner hands out the same document again and again; it is printed once. */
+const printed = new WeakMap<DocumentNode, string>();
+
+function toMessage({ document, variables, operationName, token }: SubgraphRequest) {
+  let query = printed.get(document);
+  if (query === undefined) printed.set(document, (query = print(document)));
+  return {
+    query,
+    variables: { ...variables },
+    operationName: operationName ?? null,
+    extensions: token === undefined ? {} : { viewerToken: token },
+  };
+}
