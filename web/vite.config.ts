@@ -10,7 +10,7 @@ export default defineConfig({
     tailwindcss(),
     sveltekit({
       // One page for every path: the gateway answers unknown paths with it and the browser routes.
-      adapter: adapter({ pages: 'build', fallback: 'index.html' }),
+      adapter: adapter({ pages: 'build', fallback: 'index.html', precompress: true }),
       compilerOptions: { runes: true },
       // Written into the page itself, with the hash of the inline starter: it holds whoever serves the files.
       csp: {

@@ -62,11 +62,11 @@ export function describeError(error: unknown): string {
   if (!(error instanceof ApiError)) return 'Something unexpected went wrong. Please try again.';
   switch (error.code) {
     case 'NETWORK':
-      return 'The server cannot be reached. Check the connection and try again.';
+      return 'The server cannot be reached.';
     case 'UNAVAILABLE':
-      return 'The server is not ready right now. Please try again in a moment.';
+      return 'The server is not ready right now.';
     case 'RATE_LIMITED':
-      return 'Too many requests. Please wait a moment and try again.';
+      return 'Too many requests; please wait a moment.';
     case 'FORBIDDEN':
       return 'You are not permitted to do this.';
     default:
