@@ -20,7 +20,9 @@ await build({
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: 'none',
-  define: { __ROOKERY_AGENT_EMBEDDED__: JSON.stringify({ version, schema: await readFile(here('schema.graphql'), 'utf8') }) },
+  define: {
+    __ROOKERY_AGENT_EMBEDDED__: JSON.stringify({ version, schema: await readFile(here('schema.graphql'), 'utf8') }),
+  },
   // Optional accelerators of ws; it does without them.
   external: ['bufferutil', 'utf-8-validate'],
   banner: {

@@ -57,7 +57,9 @@ export interface TestControl extends AsyncDisposable {
 export async function newTestControl(): Promise<TestControl> {
   const heard: Heard = { registrations: [], refreshes: [], heartbeats: [], reports: [] };
   const log = silentLogger();
-  const documents = new DocumentCache(buildSchema(readFileSync(new URL('../../control/agent-channel.graphql', import.meta.url), 'utf8')));
+  const documents = new DocumentCache(
+    buildSchema(readFileSync(new URL('../../control/agent-channel.graphql', import.meta.url), 'utf8')),
+  );
   let tunnelSocket: WebSocket | undefined;
   let tunnelClient: Client | undefined;
   let waiting: ((client: Client) => void)[] = [];
@@ -76,24 +78,31 @@ export async function newTestControl(): Promise<TestControl> {
   });
   const authorize = (header: unknown): void => {
     const token = String(header ?? '').replace(/^Bearer /, '');
-    if (!token.startsWith('access-') || control.revoked.has(token)) throw new RookeryError('UNAUTHENTICATED', 'The access token is not known.');
+    if (!token.startsWith('access-') || control.revoked.has(token))
+      throw new RookeryError('UNAUTHENTICATED', 'The access token is not known.');
   };
   const root = {
     controlVersion: 'test',
     registerHost({ input }: { input: Record<string, unknown> }) {
       heard.registrations.push(input);
-      if (!control.tokens.has(String(input['token']))) throw new RookeryError('UNAUTHENTICATED', 'The registration token is not known.', { reason: 'TOKEN_UNKNOWN' });
+      if (!control.tokens.has(String(input['token'])))
+        throw new RookeryError('UNAUTHENTICATED', 'The registration token is not known.', { reason: 'TOKEN_UNKNOWN' });
       return issue();
     },
     refreshHostCredentials({ input }: { input: Record<string, unknown> }) {
       heard.refreshes.push(input);
-      if (control.refuseRefresh) throw new RookeryError('UNAUTHENTICATED', 'The refresh token is not known.', { reason: 'TOKEN_UNKNOWN' });
+      if (control.refuseRefresh)
+        throw new RookeryError('UNAUTHENTICATED', 'The refresh token is not known.', { reason: 'TOKEN_UNKNOWN' });
       return issue();
     },
     heartbeat({ input }: { input: Record<string, unknown> }, context: { authorization?: unknown }) {
       authorize(context.authorization);
       heard.heartbeats.push(input);
-      return { nextHeartbeatMs: control.nextHeartbeatMs, wantInventory: control.wantInventory, controlTime: new Date().toISOString() };
+      return {
+        nextHeartbeatMs: control.nextHeartbeatMs,
+        wantInventory: control.wantInventory,
+        controlTime: new Date().toISOString(),
+      };
     },
     reportSandboxes({ input }: { input: Record<string, unknown> }) {
       heard.reports.push(input);
@@ -101,8 +110,11 @@ export async function newTestControl(): Promise<TestControl> {
     },
   };
 
-
-  const handleHttp = graphqlHttpHandler({ documents, context: (request) => ({ authorization: request.headers.authorization }), log });
+  const handleHttp = graphqlHttpHandler({
+    documents,
+    context: (request) => ({ authorization: request.headers.authorization }),
+    log,
+  });
   const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
     if (control.outage) {
       response.writeHead(control.outage.status, { 'content-type': 'text/html' }).end(control.outage.body);
@@ -114,7 +126,8 @@ export async function newTestControl(): Promise<TestControl> {
   for (const type of [documents.schema.getQueryType(), documents.schema.getMutationType()]) {
     for (const field of Object.values(type?.getFields() ?? {})) {
       const resolver = root[field.name as keyof typeof root] as unknown;
-      field.resolve = (_source: unknown, args: unknown, context: unknown) => (typeof resolver === "function" ? (resolver as Resolver)(args, context) : resolver);
+      field.resolve = (_source: unknown, args: unknown, context: unknown) =>
+        typeof resolver === 'function' ? (resolver as Resolver)(args, context) : resolver;
     }
   }
 
@@ -220,7 +233,13 @@ function clientOver(socket: WebSocket): Client {
       return Object.defineProperty(socket, 'protocol', { value: 'graphql-transport-ws' }) as unknown as Adopted;
     }
   }
-  return createClient({ url: 'ws://tunnel', webSocketImpl: Adopted, lazy: false, retryAttempts: 0, onNonLazyError: () => {} });
+  return createClient({
+    url: 'ws://tunnel',
+    webSocketImpl: Adopted,
+    lazy: false,
+    retryAttempts: 0,
+    onNonLazyError: () => {},
+  });
 }
 
 /** One result of an operation, or its error. */
@@ -229,7 +248,8 @@ export function ask<T>(client: Client, query: string, variables: Record<string, 
     client.subscribe<T>(
       { query, variables },
       {
-        next: ({ data, errors }) => (errors?.[0] ? reject(Object.assign(new Error(errors[0].message), errors[0].extensions)) : resolve(data as T)),
+        next: ({ data, errors }) =>
+          errors?.[0] ? reject(Object.assign(new Error(errors[0].message), errors[0].extensions)) : resolve(data as T),
         error: (error) => {
           const first = Array.isArray(error) ? (error as { message: string }[])[0] : undefined;
           reject(first ? new Error(first.message) : error);

@@ -12,7 +12,16 @@ const APPLY = `mutation ($spec: SandboxSpecInput!, $generation: Int!) { applySan
 const INVENTORY = `{ inventory { epoch bootId digest sandboxes { id generation status statusReason } } }`;
 const EXEC = `subscription ($input: ExecInput!) { exec(input: $input) { kind data exitCode signal timedOut truncated } }`;
 
-const newSpec = (overrides = {}) => ({ id: 'box', name: 'box', template: 'host', vcpus: 1, memoryMb: 128, diskMb: 64, desiredState: 'RUNNING', ...overrides });
+const newSpec = (overrides = {}) => ({
+  id: 'box',
+  name: 'box',
+  template: 'host',
+  vcpus: 1,
+  memoryMb: 128,
+  diskMb: 64,
+  desiredState: 'RUNNING',
+  ...overrides,
+});
 
 describe('an agent', () => {
   let control: TestControl;
@@ -35,7 +44,12 @@ describe('an agent', () => {
     await directory[Symbol.asyncDispose]();
   });
 
-  async function start({ env = {}, join = true, token = 'good-token', finder = fixedRuntime(simulated) as RuntimeFinder } = {}): Promise<Agent> {
+  async function start({
+    env = {},
+    join = true,
+    token = 'good-token',
+    finder = fixedRuntime(simulated) as RuntimeFinder,
+  } = {}): Promise<Agent> {
     const agent = await createAgent({
       config: readAgentConfig(env, directory.path),
       log: silentLogger(),
@@ -61,7 +75,11 @@ describe('an agent', () => {
     await agent.online;
     expect(agent.hostId).toBe('host-1');
     expect(said).toEqual(['Registered as host nest (host-1).', 'Connected. This host is online.']);
-    expect(control.heard.heartbeats[0]).toMatchObject({ sandboxCount: 0, inventoryDigest: inventoryDigest([]), specs: { runtime: { name: 'simulated' }, conditions: [] } });
+    expect(control.heard.heartbeats[0]).toMatchObject({
+      sandboxCount: 0,
+      inventoryDigest: inventoryDigest([]),
+      specs: { runtime: { name: 'simulated' }, conditions: [] },
+    });
     await stop(agent);
   });
 
@@ -78,15 +96,25 @@ describe('an agent', () => {
   it('repeats a registration with the same key when its answer got lost', async () => {
     control.outage = { status: 502, body: '<html>Bad gateway</html>' };
     const starting = start();
-    await vi.waitFor(async () => expect(await readFile(`${directory.path}/host-key.json`, 'utf8')).toContain('Ed25519'));
+    await vi.waitFor(async () =>
+      expect(await readFile(`${directory.path}/host-key.json`, 'utf8')).toContain('Ed25519'),
+    );
     control.outage = undefined;
     await starting;
     expect(control.heard.registrations).toHaveLength(1);
   });
 
   it.each([
-    ['a token that is not known', { token: 'bad-token' }, 'The control plane refused to register this host: The registration token is not known.'],
-    ['no registration at all', { join: false }, 'This machine is not registered; run: rookery-agent join <url> <token>.'],
+    [
+      'a token that is not known',
+      { token: 'bad-token' },
+      'The control plane refused to register this host: The registration token is not known.',
+    ],
+    [
+      'no registration at all',
+      { join: false },
+      'This machine is not registered; run: rookery-agent join <url> <token>.',
+    ],
   ])('does not start with %s', async (_what, options, sentence) => {
     await expect(start(options)).rejects.toThrow(sentence);
   });
@@ -101,11 +129,17 @@ describe('an agent', () => {
     expect(await apply()).toMatchObject({ id: 'box', generation: 1, status: 'RUNNING' });
     const client = await control.tunnel();
     const events: unknown[] = [];
-    for await (const { data } of client.iterate<{ exec: { kind: string; data: string | null; exitCode: number | null } }>({
+    for await (const { data } of client.iterate<{
+      exec: { kind: string; data: string | null; exitCode: number | null };
+    }>({
       query: EXEC,
       variables: { input: { sandboxId: 'box', command: ['echo', 'hi'], timeoutMs: 1_000, maxOutputBytes: 100 } },
     })) {
-      events.push([data?.exec.kind, data?.exec.data && Buffer.from(data.exec.data, 'base64').toString(), data?.exec.exitCode]);
+      events.push([
+        data?.exec.kind,
+        data?.exec.data && Buffer.from(data.exec.data, 'base64').toString(),
+        data?.exec.exitCode,
+      ]);
     }
     expect(events).toEqual([
       ['STDOUT', 'hi\n', null],
@@ -113,8 +147,12 @@ describe('an agent', () => {
     ]);
     const listed = await inventory();
     expect(listed.digest).toBe(inventoryDigest([{ id: 'box', generation: 1, status: 'RUNNING' }]));
-    await expect(apply(newSpec({ desiredState: 'PAUSED' }), 0)).resolves.toMatchObject({ generation: 1, status: 'RUNNING' });
-    const remove = (generation: number) => ask(client, `mutation { removeSandbox(id: "box", generation: ${generation}) { existed } }`);
+    await expect(apply(newSpec({ desiredState: 'PAUSED' }), 0)).resolves.toMatchObject({
+      generation: 1,
+      status: 'RUNNING',
+    });
+    const remove = (generation: number) =>
+      ask(client, `mutation { removeSandbox(id: "box", generation: ${generation}) { existed } }`);
     await expect(remove(0)).rejects.toMatchObject({ code: 'CONFLICT' });
     expect(await remove(2)).toEqual({ removeSandbox: { existed: true } });
     expect(await remove(2)).toEqual({ removeSandbox: { existed: false } });
@@ -132,15 +170,27 @@ describe('an agent', () => {
   });
 
   it('reports changes at once, and everything when control wants the inventory', async () => {
-    await (await start()).online;
+    await (
+      await start()
+    ).online;
     await apply();
-    await vi.waitFor(() => expect(control.heard.reports.at(-1)).toMatchObject({ full: false, sandboxes: [{ id: 'box', status: 'RUNNING' }] }));
+    await vi.waitFor(() =>
+      expect(control.heard.reports.at(-1)).toMatchObject({
+        full: false,
+        sandboxes: [{ id: 'box', status: 'RUNNING' }],
+      }),
+    );
     control.wantInventory = true;
-    await vi.waitFor(() => expect(control.heard.reports.at(-1)).toMatchObject({ full: true, sandboxes: [{ id: 'box' }] }), 3_000);
+    await vi.waitFor(
+      () => expect(control.heard.reports.at(-1)).toMatchObject({ full: true, sandboxes: [{ id: 'box' }] }),
+      3_000,
+    );
   });
 
   it('renews rejected credentials and comes back, on both sockets', async () => {
-    await (await start()).online;
+    await (
+      await start()
+    ).online;
     const saved = JSON.parse(await readFile(`${directory.path}/credentials.json`, 'utf8')) as { accessToken: string };
     control.revoked.add(saved.accessToken);
     control.closeTunnel(4401);
@@ -166,7 +216,9 @@ describe('an agent', () => {
 
   it('pauses sandboxes when control is lost, and resumes them when it is back', async () => {
     control.nextHeartbeatMs = 300;
-    await (await start({ env: { ROOKERY_AGENT_CONTROL_LOSS_GRACE_MS: '1000' } })).online;
+    await (
+      await start({ env: { ROOKERY_AGENT_CONTROL_LOSS_GRACE_MS: '1000' } })
+    ).online;
     await apply();
     await apply(newSpec({ id: 'paused-by-choice', desiredState: 'PAUSED' }));
     await control.stop();
@@ -192,16 +244,28 @@ describe('an agent', () => {
     let isInstalled = false;
     const problem = 'No OCI runtime found; install one: apt-get install -y runc';
     control.nextHeartbeatMs = 300;
-    await (await start({ finder: { find: async () => (isInstalled ? { runtime: simulated } : { problem }) } })).online;
-    expect(control.heard.heartbeats[0]).toMatchObject({ specs: { runtime: null, conditions: [{ type: 'NO_RUNTIME', message: problem }] } });
+    await (
+      await start({ finder: { find: async () => (isInstalled ? { runtime: simulated } : { problem }) } })
+    ).online;
+    expect(control.heard.heartbeats[0]).toMatchObject({
+      specs: { runtime: null, conditions: [{ type: 'NO_RUNTIME', message: problem }] },
+    });
     await expect(apply()).rejects.toThrow(problem);
     isInstalled = true;
-    await vi.waitFor(() => expect(control.heard.heartbeats.at(-1)).toMatchObject({ specs: { runtime: { name: 'simulated' }, conditions: [] } }), 3_000);
+    await vi.waitFor(
+      () =>
+        expect(control.heard.heartbeats.at(-1)).toMatchObject({
+          specs: { runtime: { name: 'simulated' }, conditions: [] },
+        }),
+      3_000,
+    );
     expect(await apply()).toMatchObject({ status: 'RUNNING' });
   });
 
   it('keeps refused credentials', async () => {
-    await (await start()).online;
+    await (
+      await start()
+    ).online;
     const saved = await readFile(`${directory.path}/credentials.json`, 'utf8');
     control.refuseRefresh = true;
     control.revoked.add((JSON.parse(saved) as { accessToken: string }).accessToken);

@@ -55,7 +55,9 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
   };
   const disposeAll = async (): Promise<void> => {
     for (const part of parts.splice(0).reverse()) {
-      await Promise.resolve(part[Symbol.asyncDispose]()).catch((err: unknown) => log.error({ err }, 'a part did not stop cleanly'));
+      await Promise.resolve(part[Symbol.asyncDispose]()).catch((err: unknown) =>
+        log.error({ err }, 'a part did not stop cleanly'),
+      );
     }
   };
 
@@ -66,7 +68,12 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
     const measure = async () => measureHost(state.root, await finder.find());
 
     const store = new CredentialStore(state.credentials);
-    const credentials = await enrol(deps, store, () => HostKey.openOrCreate(state.hostKey), async () => (await measure()).specs);
+    const credentials = await enrol(
+      deps,
+      store,
+      () => HostKey.openOrCreate(state.hostKey),
+      async () => (await measure()).specs,
+    );
     const enrolment = own(
       new CredentialService({
         initial: credentials,
@@ -92,7 +99,12 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
 
     const online = onlineSign();
     const watch = own(
-      new ControlLossWatch({ graceMs: config.controlLossGraceMs, policy: config.controlLoss, supervisor, log: supervisorLog }),
+      new ControlLossWatch({
+        graceMs: config.controlLossGraceMs,
+        policy: config.controlLoss,
+        supervisor,
+        log: supervisorLog,
+      }),
     );
     const channel = own(
       new ControlChannel({
@@ -136,9 +148,20 @@ async function enrol(
     say(`Starting as host ${saved.hostName} (${saved.hostId}) of ${saved.controlUrl}.`);
     return saved;
   }
-  const { credentials, isNew } = await join({ ...wanted, store, key, specs, log, signal: signal ?? new AbortController().signal });
+  const { credentials, isNew } = await join({
+    ...wanted,
+    store,
+    key,
+    specs,
+    log,
+    signal: signal ?? new AbortController().signal,
+  });
   const { hostName, hostId } = credentials;
-  say(isNew ? `Registered as host ${hostName} (${hostId}).` : `Already registered as host ${hostName} (${hostId}); the token is not used.`);
+  say(
+    isNew
+      ? `Registered as host ${hostName} (${hostId}).`
+      : `Already registered as host ${hostName} (${hostId}); the token is not used.`,
+  );
   return credentials;
 }
 
@@ -149,7 +172,8 @@ async function windDown(supervisor: SandboxSupervisor, config: AgentConfig, log:
   const drained = supervisor[Symbol.asyncDispose]().then(async () => {
     if (config.onExit === 'pause') await supervisor.holdAll('AGENT_EXIT');
   });
-  if ((await Promise.race([drained, late])) === 'late') log.warn('stopping although work on sandboxes is still under way');
+  if ((await Promise.race([drained, late])) === 'late')
+    log.warn('stopping although work on sandboxes is still under way');
   clearTimeout(deadline);
 }
 

@@ -42,7 +42,9 @@ const schema = z
     zone: env.ROOKERY_AGENT_ZONE,
     logLevel: env.ROOKERY_LOG_LEVEL,
     /** Directories searched for runtimes and mount tools. */
-    searchPath: [...new Set([...env.PATH.split(':'), ...FALLBACK_PATH.split(':')])].filter((dir) => dir.startsWith('/')),
+    searchPath: [...new Set([...env.PATH.split(':'), ...FALLBACK_PATH.split(':')])].filter((dir) =>
+      dir.startsWith('/'),
+    ),
   }));
 
 export type AgentConfig = Readonly<z.output<typeof schema>>;

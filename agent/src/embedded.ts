@@ -8,7 +8,8 @@ const embedded = typeof __ROOKERY_AGENT_EMBEDDED__ === 'undefined' ? undefined :
 const besides = (name: string): string => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8');
 
 /** The agent's version, as in its package. */
-export const AGENT_VERSION: string = embedded?.version ?? (JSON.parse(besides('package.json')) as { version: string }).version;
+export const AGENT_VERSION: string =
+  embedded?.version ?? (JSON.parse(besides('package.json')) as { version: string }).version;
 
 /** The private schema the agent serves through its tunnel, as SDL. */
 export const AGENT_SDL: string = embedded?.schema ?? besides('schema.graphql');

@@ -29,7 +29,8 @@ describe('rookery-agent', () => {
   });
 
   afterAll(async () => {
-    for (const child of children) if (child.exitCode === null && child.signalCode === null) await kill(child, 'SIGKILL');
+    for (const child of children)
+      if (child.exitCode === null && child.signalCode === null) await kill(child, 'SIGKILL');
     const state = await createStateDir(directory.path);
     const { runtime } = await new OciRuntimeFinder(readAgentConfig({}, directory.path), state, silentLogger()).find();
     for (const id of (await runtime?.list())?.keys() ?? []) await runtime?.remove(id);
@@ -39,7 +40,10 @@ describe('rookery-agent', () => {
 
   async function start(...args: string[]): Promise<ChildProcess & { output: () => string }> {
     const opened = control.tunnelsOpened;
-    const child = spawn(process.execPath, [MAIN, ...args, '--state-dir', directory.path], { stdio: ['ignore', 'pipe', 'ignore'], cwd: directory.path });
+    const child = spawn(process.execPath, [MAIN, ...args, '--state-dir', directory.path], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+      cwd: directory.path,
+    });
     children.push(child);
     let text = '';
     child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
@@ -55,11 +59,26 @@ describe('rookery-agent', () => {
   }
 
   const apply = async (overrides = {}, generation = 1) => {
-    const spec = { id: 'box', name: 'box', template: 'host', vcpus: 1, memoryMb: 128, diskMb: 64, desiredState: 'RUNNING', ...overrides };
-    return (await ask<{ applySandbox: ObservedSandbox }>(await control.tunnel(), APPLY, { spec, generation })).applySandbox;
+    const spec = {
+      id: 'box',
+      name: 'box',
+      template: 'host',
+      vcpus: 1,
+      memoryMb: 128,
+      diskMb: 64,
+      desiredState: 'RUNNING',
+      ...overrides,
+    };
+    return (await ask<{ applySandbox: ObservedSandbox }>(await control.tunnel(), APPLY, { spec, generation }))
+      .applySandbox;
   };
   const inventory = async () =>
-    (await ask<{ inventory: Inventory }>(await control.tunnel(), '{ inventory { epoch sandboxes { id generation status statusReason } } }')).inventory;
+    (
+      await ask<{ inventory: Inventory }>(
+        await control.tunnel(),
+        '{ inventory { epoch sandboxes { id generation status statusReason } } }',
+      )
+    ).inventory;
   const exec = async (...command: string[]): Promise<string> => {
     const client = await control.tunnel();
     let out = '';
@@ -95,7 +114,11 @@ describe('rookery-agent', () => {
     agent = await start('join', control.url, 'a-used-token');
     expect(await exec('cat', '/root/note')).toBe('kept\n');
     const { stdout } = await run(process.execPath, [MAIN, 'status', '--json', '--state-dir', directory.path]);
-    expect(JSON.parse(stdout)).toMatchObject({ hostName: 'nest', agentPid: agent.pid, sandboxes: [{ id: 'box', status: 'RUNNING' }] });
+    expect(JSON.parse(stdout)).toMatchObject({
+      hostName: 'nest',
+      agentPid: agent.pid,
+      sandboxes: [{ id: 'box', status: 'RUNNING' }],
+    });
   }, 20_000);
 
   it('pauses and resumes as it is told', async () => {
@@ -106,32 +129,49 @@ describe('rookery-agent', () => {
   it('notices that a container was killed, starts it again only by a newer generation, and keeps its disk', async () => {
     const { stdout } = await run('runc', ['--root', join(directory.path, 'oci'), 'state', 'box']);
     process.kill((JSON.parse(stdout) as { pid: number }).pid, 'SIGKILL');
-    await vi.waitFor(async () => expect((await inventory()).sandboxes[0]).toMatchObject({ status: 'STOPPED', statusReason: 'its process ended' }), 10_000);
+    await vi.waitFor(
+      async () =>
+        expect((await inventory()).sandboxes[0]).toMatchObject({
+          status: 'STOPPED',
+          statusReason: 'its process ended',
+        }),
+      10_000,
+    );
     expect(await apply({}, 3)).toMatchObject({ status: 'STOPPED' });
     expect(await apply({}, 4)).toMatchObject({ status: 'RUNNING', statusReason: null });
     expect(await exec('cat', '/root/note')).toBe('kept\n');
   }, 20_000);
 
   it('says why a sandbox could not be created, and leaves nothing of it', async () => {
-    expect(await apply({ id: 'odd', template: 'nope' })).toMatchObject({ status: 'ERROR', statusReason: 'this host has no template "nope"' });
-    expect(await apply({ id: 'tiny', memoryMb: 1 })).toMatchObject({ status: 'ERROR', statusReason: expect.stringContaining('runc') });
+    expect(await apply({ id: 'odd', template: 'nope' })).toMatchObject({
+      status: 'ERROR',
+      statusReason: 'this host has no template "nope"',
+    });
+    expect(await apply({ id: 'tiny', memoryMb: 1 })).toMatchObject({
+      status: 'ERROR',
+      statusReason: expect.stringContaining('runc'),
+    });
     expect(await readFile('/proc/self/mountinfo', 'utf8')).not.toContain(`${directory.path}/containers/tiny`);
   });
 
   it('removes everything of a sandbox', async () => {
     const client = await control.tunnel();
-    for (const id of ['box', 'odd', 'tiny']) await ask(client, `mutation { removeSandbox(id: "${id}", generation: 9) { existed } }`);
+    for (const id of ['box', 'odd', 'tiny'])
+      await ask(client, `mutation { removeSandbox(id: "${id}", generation: 9) { existed } }`);
     expect((await inventory()).sandboxes).toEqual([]);
     expect(await readFile('/proc/self/mountinfo', 'utf8')).not.toContain(directory.path);
   });
 
   it.each([
     [['run', '--state-dir', '/proc/nope'], 'cannot be written'],
-    [['join', 'not a url', 'x', '--state-dir', '/tmp/rookery-never'], 'is not a URL'],
+    [['join', 'not a url', 'x'], 'is not a URL'],
     [['frobnicate'], 'There is no command "frobnicate"'],
     [['run', '--frob'], "Unknown option '--frob'"],
   ])('fails %j with one sentence and exit code 1', async (args, sentence) => {
-    const failure = await run(process.execPath, [MAIN, ...args], { cwd: directory.path, env: { ...process.env, ROOKERY_LOG_LEVEL: 'silent' } }).catch((error: unknown) => error);
+    const failure = await run(process.execPath, [MAIN, ...args], {
+      cwd: directory.path,
+      env: { ...process.env, ROOKERY_LOG_LEVEL: 'silent' },
+    }).catch((error: unknown) => error);
     expect(failure).toMatchObject({ code: 1, stdout: '' });
     const { stderr } = failure as { stderr: string };
     expect(stderr).toContain(sentence);

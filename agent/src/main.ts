@@ -4,6 +4,7 @@ import { createLogger } from '@rookery/wire/log.ts';
 import { createAgent } from './app.ts';
 import { loadAgentConfig } from './config.ts';
 import { AGENT_VERSION } from './embedded.ts';
+import { parseControlUrl } from './enrolment/control-api.ts';
 import { doctor } from './host/doctor.ts';
 import { status } from './host/status.ts';
 
@@ -38,15 +39,15 @@ const say = (sentence: string): void => void process.stdout.write(`${sentence}\n
 
 async function main(argv: readonly string[]): Promise<number> {
   const { values, positionals } = readArguments(argv);
-  if (values.help) return say(HELP.trimEnd()), 0;
-  if (values.version) return say(AGENT_VERSION), 0;
+  if (values.help) return (say(HELP.trimEnd()), 0);
+  if (values.version) return (say(AGENT_VERSION), 0);
   const [command, ...rest] = positionals;
   const config = loadAgentConfig(values['state-dir']);
   switch (command) {
     case 'join': {
-      const [controlUrl = config.controlUrl, token = config.registrationToken] = rest;
-      if (controlUrl === undefined || rest.length > 2) throw new StartupError('Usage: rookery-agent join <url> <token>.');
-      return foreground(config, { controlUrl, token });
+      const [url = config.controlUrl, token = config.registrationToken] = rest;
+      if (url === undefined || rest.length > 2) throw new StartupError('Usage: rookery-agent join <url> <token>.');
+      return foreground(config, { controlUrl: parseControlUrl(url), token });
     }
     case 'run':
       return foreground(config);
@@ -55,7 +56,7 @@ async function main(argv: readonly string[]): Promise<number> {
     case 'doctor':
       return doctor(config, say);
     case undefined:
-      return say(HELP.trimEnd()), 1;
+      return (say(HELP.trimEnd()), 1);
     default:
       throw new StartupError(`There is no command "${command}"; see rookery-agent --help.`);
   }
@@ -79,7 +80,10 @@ function readArguments(argv: readonly string[]) {
 }
 
 /** Runs the agent until a signal asks it to stop. */
-async function foreground(config: ReturnType<typeof loadAgentConfig>, join?: { controlUrl: string; token: string | undefined }): Promise<number> {
+async function foreground(
+  config: ReturnType<typeof loadAgentConfig>,
+  join?: { controlUrl: string; token: string | undefined },
+): Promise<number> {
   const stop = new AbortController();
   const stopped = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()));
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -100,7 +104,11 @@ async function foreground(config: ReturnType<typeof loadAgentConfig>, join?: { c
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  process.stderr.write(error instanceof StartupError ? `${error.message}\n` : `rookery-agent failed: ${(error as Error).stack ?? String(error)}\n`);
+  process.stderr.write(
+    error instanceof StartupError
+      ? `${error.message}\n`
+      : `rookery-agent failed: ${(error as Error).stack ?? String(error)}\n`,
+  );
   process.exitCode = 1;
 }
 setTimeout(() => process.exit(), EXIT_GRACE_MS).unref();

@@ -111,7 +111,9 @@ export class ControlChannel implements AsyncDisposable {
     const session = new ControlSession(credentials.current.controlUrl, authorization);
     const finished = new AbortController();
     const stopped = new Promise<SessionEnd>((resolve) => {
-      this.#stop.signal.addEventListener('abort', () => resolve({ kind: 'lost', reason: 'stopping' }), { signal: finished.signal });
+      this.#stop.signal.addEventListener('abort', () => resolve({ kind: 'lost', reason: 'stopping' }), {
+        signal: finished.signal,
+      });
     });
     try {
       return await Promise.race([session.ended, this.#beat(session, backoff), stopped]);
@@ -157,9 +159,11 @@ export class ControlChannel implements AsyncDisposable {
   /** Reports are serial too, so that an older one can never overtake a newer one. */
   #report(full: boolean): void {
     const before = this.#reporting ?? Promise.resolve();
-    const mine = before.then(() => this.#reportOnce(full)).finally(() => {
-      if (this.#reporting === mine) this.#reporting = undefined;
-    });
+    const mine = before
+      .then(() => this.#reportOnce(full))
+      .finally(() => {
+        if (this.#reporting === mine) this.#reporting = undefined;
+      });
     this.#reporting = mine;
   }
 
@@ -183,5 +187,8 @@ export class ControlChannel implements AsyncDisposable {
 
 function endOfBeat(error: unknown): SessionEnd {
   const reason = error instanceof Error ? error.message : String(error);
-  return { kind: error instanceof ChannelError && error.code === 'UNAUTHENTICATED' ? 'unauthenticated' : 'lost', reason };
+  return {
+    kind: error instanceof ChannelError && error.code === 'UNAUTHENTICATED' ? 'unauthenticated' : 'lost',
+    reason,
+  };
 }

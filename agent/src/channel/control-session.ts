@@ -57,7 +57,10 @@ export class ControlSession {
    */
   run<T>(query: string, variables: Record<string, unknown>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      const deadline = setTimeout(() => reject(new ChannelError('UNAVAILABLE', 'control did not answer in time')), ANSWER_DEADLINE_MS);
+      const deadline = setTimeout(
+        () => reject(new ChannelError('UNAVAILABLE', 'control did not answer in time')),
+        ANSWER_DEADLINE_MS,
+      );
       const settle = (action: () => void): void => {
         clearTimeout(deadline);
         action();
@@ -65,9 +68,18 @@ export class ControlSession {
       const unsubscribe = this.#client.subscribe<T>(
         { query, variables },
         {
-          next: (result) => settle(() => (result.data && !result.errors ? resolve(result.data) : reject(refusalOf(result)))),
-          error: (error) => settle(() => reject(Array.isArray(error) ? refusalOf({ errors: error }) : new ChannelError('UNAVAILABLE', endOf(error).reason))),
-          complete: () => settle(() => reject(new ChannelError('UNAVAILABLE', 'control ended the operation without an answer'))),
+          next: (result) =>
+            settle(() => (result.data && !result.errors ? resolve(result.data) : reject(refusalOf(result)))),
+          error: (error) =>
+            settle(() =>
+              reject(
+                Array.isArray(error)
+                  ? refusalOf({ errors: error })
+                  : new ChannelError('UNAVAILABLE', endOf(error).reason),
+              ),
+            ),
+          complete: () =>
+            settle(() => reject(new ChannelError('UNAVAILABLE', 'control ended the operation without an answer'))),
         },
       );
       void this.ended.then((end) => {
@@ -89,7 +101,11 @@ export class ControlSession {
 
 class BoundedWebSocket extends WebSocket {
   constructor(url: string, protocols?: string | string[]) {
-    super(url, protocols, { maxPayload: MAX_MESSAGE_BYTES, perMessageDeflate: false, handshakeTimeout: ANSWER_DEADLINE_MS } satisfies ClientOptions);
+    super(url, protocols, {
+      maxPayload: MAX_MESSAGE_BYTES,
+      perMessageDeflate: false,
+      handshakeTimeout: ANSWER_DEADLINE_MS,
+    } satisfies ClientOptions);
   }
 }
 
@@ -107,5 +123,8 @@ function endOf(problem: unknown): SessionEnd {
 function refusalOf({ errors }: { readonly errors?: FormattedExecutionResult['errors'] | undefined }): ChannelError {
   const [error] = errors ?? [];
   const code = error?.extensions?.['code'];
-  return new ChannelError(typeof code === 'string' ? code : 'INTERNAL', error?.message ?? 'control answered without data');
+  return new ChannelError(
+    typeof code === 'string' ? code : 'INTERNAL',
+    error?.message ?? 'control answered without data',
+  );
 }

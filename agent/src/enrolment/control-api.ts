@@ -26,7 +26,12 @@ export type IssuedCredentials = z.infer<typeof issuedSchema>;
 const answerSchema = z.object({
   data: z.object({ credentials: issuedSchema.nullable() }).nullish(),
   errors: z
-    .array(z.object({ message: z.string(), extensions: z.object({ code: z.string().optional(), reason: z.string().optional() }).loose().optional() }))
+    .array(
+      z.object({
+        message: z.string(),
+        extensions: z.object({ code: z.string().optional(), reason: z.string().optional() }).loose().optional(),
+      }),
+    )
     .optional(),
 });
 
@@ -75,10 +80,15 @@ export class ControlApi {
   async #call(query: string, input: object): Promise<IssuedCredentials> {
     const { status, text } = await this.#post(JSON.stringify({ query, variables: { input } }));
     const answer = answerSchema.safeParse(parseJson(text));
-    if (!answer.success) throw new ControlCallError('not-control', `it answered HTTP ${status} with something that is not of a control plane`);
+    if (!answer.success)
+      throw new ControlCallError(
+        'not-control',
+        `it answered HTTP ${status} with something that is not of a control plane`,
+      );
     const [error] = answer.data.errors ?? [];
     if (error) throw new ControlCallError(kindOf(error.extensions?.code), error.message);
-    if (!answer.data.data?.credentials) throw new ControlCallError('not-control', `it answered HTTP ${status} without credentials`);
+    if (!answer.data.data?.credentials)
+      throw new ControlCallError('not-control', `it answered HTTP ${status} without credentials`);
     return answer.data.data.credentials;
   }
 
@@ -109,7 +119,9 @@ export function parseControlUrl(text: string): string {
   try {
     url = new URL(text);
   } catch {
-    throw new StartupError(`"${text}" is not a URL; give the address of the control plane, for example https://control.example.`);
+    throw new StartupError(
+      `"${text}" is not a URL; give the address of the control plane, for example https://control.example.`,
+    );
   }
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
     throw new StartupError(`"${text}" is not an http or https URL.`);
@@ -122,7 +134,9 @@ export function parseControlUrl(text: string): string {
 
 function kindOf(code: string | undefined): ControlCallError['kind'] {
   if (code === 'UNAUTHENTICATED') return 'refused';
-  return code === 'BAD_USER_INPUT' || code === 'CONFLICT' || code === 'FORBIDDEN' || code === 'NOT_FOUND' ? 'rejected' : 'unreachable';
+  return code === 'BAD_USER_INPUT' || code === 'CONFLICT' || code === 'FORBIDDEN' || code === 'NOT_FOUND'
+    ? 'rejected'
+    : 'unreachable';
 }
 
 function parseJson(text: string): unknown {

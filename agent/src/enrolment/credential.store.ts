@@ -47,7 +47,10 @@ export class CredentialStore {
     try {
       return credentialsSchema.parse(JSON.parse(text));
     } catch (cause) {
-      throw new StartupError(`The credentials in ${this.#path} cannot be read; restore the file, or remove it and register again with a new token.`, { cause });
+      throw new StartupError(
+        `The credentials in ${this.#path} cannot be read; restore the file, or remove it and register again with a new token.`,
+        { cause },
+      );
     }
   }
 

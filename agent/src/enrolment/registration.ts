@@ -47,19 +47,30 @@ export async function join(options: JoinOptions): Promise<{ credentials: Credent
   return { credentials, isNew: true };
 }
 
-async function register(controlUrl: string, token: string, { key, specs, log, signal, patienceMs = JOIN_PATIENCE_MS }: JoinOptions): Promise<Credentials> {
+async function register(
+  controlUrl: string,
+  token: string,
+  { key, specs, log, signal, patienceMs = JOIN_PATIENCE_MS }: JoinOptions,
+): Promise<Credentials> {
   const hostKey = await key();
   const api = new ControlApi(controlUrl);
   const backoff = new Backoff(JOIN_BACKOFF_CAP_MS);
   const giveUpAt = Date.now() + patienceMs;
   for (;;) {
     try {
-      const input = { token, publicKey: hostKey.publicKey, proof: hostKey.prove('register', token), specs: await specs() };
+      const input = {
+        token,
+        publicKey: hostKey.publicKey,
+        proof: hostKey.prove('register', token),
+        specs: await specs(),
+      };
       return toCredentials(controlUrl, await api.register(input), Date.now());
     } catch (error) {
       if (!(error instanceof ControlCallError)) throw error;
       if (error.kind === 'refused' || error.kind === 'rejected') {
-        throw new StartupError(`The control plane refused to register this host: ${sentence(error.message)}`, { cause: error });
+        throw new StartupError(`The control plane refused to register this host: ${sentence(error.message)}`, {
+          cause: error,
+        });
       }
       if (Date.now() >= giveUpAt || signal.aborted) throw noAnswer(controlUrl, error);
       log.warn({ reason: error.message }, 'registration failed, trying again');

@@ -16,7 +16,9 @@ export async function doctor(config: AgentConfig, say: (line: string) => void): 
   const isRoot = process.getuid?.() === 0;
   const findings: Finding[] = [
     { level: 'ok', text: `Node ${process.version}` },
-    isRoot ? { level: 'ok', text: 'running as root' } : { level: 'missing', text: 'not root; run: sudo rookery-agent doctor' },
+    isRoot
+      ? { level: 'ok', text: 'running as root' }
+      : { level: 'missing', text: 'not root; run: sudo rookery-agent doctor' },
     await runtimeFinding('runc', config, 'shared kernel; for code you trust not to attack it: apt-get install -y runc'),
     await runtimeFinding('runsc', config, 'isolation for untrusted code: apt-get install -y runsc'),
     await cgroupFinding(),
@@ -44,7 +46,11 @@ async function runtimeFinding(name: string, config: AgentConfig, whatFor: string
 
 async function cgroupFinding(): Promise<Finding> {
   const cgroups = await findCgroups();
-  if (!cgroups) return { level: 'missing', text: 'no cgroups, so nothing can be limited; run: mount -t cgroup2 none /sys/fs/cgroup' };
+  if (!cgroups)
+    return {
+      level: 'missing',
+      text: 'no cgroups, so nothing can be limited; run: mount -t cgroup2 none /sys/fs/cgroup',
+    };
   const swap = cgroups.swap ? '' : ', but swap is not limited; boot with: swapaccount=1';
   return { level: cgroups.swap ? 'ok' : 'note', text: `cgroup v${cgroups.version}${swap}` };
 }

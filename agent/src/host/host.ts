@@ -39,7 +39,10 @@ export interface HostLoad {
 }
 
 /** Measures this machine. @param stateDir the file system sandboxes' disks live on. */
-export async function measureHost(stateDir: string, finding: RuntimeFinding): Promise<{ specs: HostSpecs; load: HostLoad }> {
+export async function measureHost(
+  stateDir: string,
+  finding: RuntimeFinding,
+): Promise<{ specs: HostSpecs; load: HostLoad }> {
   const [disk, memory, os, bootId] = await Promise.all([statfs(stateDir), readMemory(), readOsName(), readBootId()]);
   const diskBytes = disk.blocks * disk.bsize;
   const diskFree = disk.bavail * disk.bsize;
@@ -47,10 +50,16 @@ export async function measureHost(stateDir: string, finding: RuntimeFinding): Pr
   const conditions: AgentCondition[] = [];
   if (!runtime) conditions.push({ type: 'NO_RUNTIME', message: finding.problem });
   if (diskFree < diskBytes * DISK_PRESSURE_FREE) {
-    conditions.push({ type: 'DISK_PRESSURE', message: `Only ${Math.round(diskFree / MIB)} MiB are free on the disk of ${stateDir}.` });
+    conditions.push({
+      type: 'DISK_PRESSURE',
+      message: `Only ${Math.round(diskFree / MIB)} MiB are free on the disk of ${stateDir}.`,
+    });
   }
   if (memory.available < memory.total * MEMORY_PRESSURE_FREE) {
-    conditions.push({ type: 'MEMORY_PRESSURE', message: `Only ${Math.round(memory.available / MIB)} MiB of memory are available.` });
+    conditions.push({
+      type: 'MEMORY_PRESSURE',
+      message: `Only ${Math.round(memory.available / MIB)} MiB of memory are available.`,
+    });
   }
   return {
     specs: {

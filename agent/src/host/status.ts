@@ -7,7 +7,10 @@ import { stateDirAt } from '../state-dir/state-dir.ts';
 import { silentLogger } from '@rookery/wire/log.ts';
 
 /** `rookery-agent status`: what is saved on this machine. Reads only, and asks nobody. @returns the exit code. */
-export async function status(config: AgentConfig, { json, say }: { json: boolean; say: (line: string) => void }): Promise<number> {
+export async function status(
+  config: AgentConfig,
+  { json, say }: { json: boolean; say: (line: string) => void },
+): Promise<number> {
   const state = stateDirAt(config.stateDir);
   const log = silentLogger();
   const credentials = await new CredentialStore(state.credentials).load();

@@ -17,7 +17,8 @@ export type DiskKind = 'ext4' | 'tmpfs';
 
 /** Whether this machine can loop-mount ext4 images, and if not what it lacks. */
 export async function findDiskKind(searchPath: readonly string[]): Promise<{ kind: DiskKind; missing?: string }> {
-  if (!(await findExecutable('mkfs.ext4', searchPath))) return { kind: 'tmpfs', missing: 'mkfs.ext4 is missing: apt-get install -y e2fsprogs' };
+  if (!(await findExecutable('mkfs.ext4', searchPath)))
+    return { kind: 'tmpfs', missing: 'mkfs.ext4 is missing: apt-get install -y e2fsprogs' };
   if (!existsSync('/dev/loop-control')) return { kind: 'tmpfs', missing: 'there are no loop devices: modprobe loop' };
   return { kind: 'ext4' };
 }
@@ -98,7 +99,8 @@ export class SandboxDisk {
 
   async #format(sizeMb: number): Promise<void> {
     const { bavail, bsize } = await statfs(this.#dir);
-    if ((bavail * bsize) / 1024 ** 2 < HOST_RESERVE_MB) throw new RookeryError('UNAVAILABLE', "the host's disk is full");
+    if ((bavail * bsize) / 1024 ** 2 < HOST_RESERVE_MB)
+      throw new RookeryError('UNAVAILABLE', "the host's disk is full");
     const image = await open(this.#image, 'wx', 0o600);
     await image.truncate(Math.max(sizeMb, SMALLEST_DISK_MB) * 1024 ** 2);
     await image.close();
@@ -116,7 +118,8 @@ async function command(binary: string, args: readonly string[]): Promise<void> {
 const COPIED_FILES = ['ld.so.cache', 'localtime', 'mime.types', 'protocols', 'services', 'shells', 'inputrc'];
 
 const ETC: Readonly<Record<string, string>> = {
-  passwd: 'root:x:0:0:root:/root:/bin/sh\nsandbox:x:1000:1000:sandbox:/home/sandbox:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n',
+  passwd:
+    'root:x:0:0:root:/root:/bin/sh\nsandbox:x:1000:1000:sandbox:/home/sandbox:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n',
   group: 'root:x:0:\ntty:x:5:\nsandbox:x:1000:\nnogroup:x:65534:\n',
   hosts: '127.0.0.1 localhost\n::1 localhost\n',
   'nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files\n',
@@ -127,7 +130,9 @@ const ETC: Readonly<Record<string, string>> = {
 
 /** Directories with their modes; everything that is not `/usr` is the sandbox's own. */
 const DIRECTORIES: readonly (readonly [string, number])[] = [
-  ...['dev', 'etc', 'etc/ssl', 'etc/ssl/certs', 'etc/alternatives', 'home', 'home/sandbox', 'media', 'mnt', 'opt'].map((dir) => [dir, 0o755] as const),
+  ...['dev', 'etc', 'etc/ssl', 'etc/ssl/certs', 'etc/alternatives', 'home', 'home/sandbox', 'media', 'mnt', 'opt'].map(
+    (dir) => [dir, 0o755] as const,
+  ),
   ...['proc', 'run', 'srv', 'sys', 'usr', 'var', 'var/cache', 'var/lib', 'var/log'].map((dir) => [dir, 0o755] as const),
   ['root', 0o700],
   ['tmp', 0o1777],
@@ -146,7 +151,9 @@ async function populate(root: string): Promise<void> {
   await Promise.all([
     ...links.map((name) => symlink(`usr/${name}`, join(root, name))),
     ...Object.entries(ETC).map(([name, content]) => writeFile(join(root, 'etc', name), content, { mode: 0o644 })),
-    ...COPIED_FILES.filter((name) => existsSync(`/etc/${name}`)).map((name) => copyFile(`/etc/${name}`, join(root, 'etc', name))),
+    ...COPIED_FILES.filter((name) => existsSync(`/etc/${name}`)).map((name) =>
+      copyFile(`/etc/${name}`, join(root, 'etc', name)),
+    ),
     symlink('/proc/self/mounts', join(root, 'etc/mtab')),
     symlink('/run', join(root, 'var/run')),
   ]);

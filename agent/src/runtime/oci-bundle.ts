@@ -108,12 +108,26 @@ export function ociSpec(spec: ContainerSpec, { root, cgroupsPath, cgroupVersion,
   };
 }
 
-const mount = (destination: string, type: string, options: readonly string[]): object => ({ destination, type, source: type, options });
+const mount = (destination: string, type: string, options: readonly string[]): object => ({
+  destination,
+  type,
+  source: type,
+  options,
+});
 
-const bind = (path: string): object => ({ destination: path, type: 'bind', source: path, options: ['bind', 'ro', 'nosuid', 'nodev'] });
+const bind = (path: string): object => ({
+  destination: path,
+  type: 'bind',
+  source: path,
+  options: ['bind', 'ro', 'nosuid', 'nodev'],
+});
 
 /** A name that `sethostname` and people's prompts take. */
 function hostName(name: string): string {
-  const clean = name.toLowerCase().replace(/[^a-z0-9-]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 63);
+  const clean = name
+    .toLowerCase()
+    .replace(/[^a-z0-9-]+/g, '-')
+    .replace(/^-+|-+$/g, '')
+    .slice(0, 63);
   return clean === '' ? 'sandbox' : clean;
 }

@@ -81,7 +81,10 @@ class OciExec {
     if (cgroup) this.#group = await ExecGroup.create(cgroup.tree, cgroup.path, this.#key).catch(notRunning);
     if (this.#left) return;
 
-    const child = spawn(this.#target.binary, this.#arguments(), { stdio: ['pipe', 'pipe', 'pipe', 'pipe'], detached: true });
+    const child = spawn(this.#target.binary, this.#arguments(), {
+      stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
+      detached: true,
+    });
     this.#child = child;
     this.#deadline = setTimeout(() => {
       this.#timedOut = true;
@@ -129,9 +132,11 @@ class OciExec {
     if (line === undefined) return;
     const { level, msg } = JSON.parse(line) as { level?: string; msg?: string };
     if (level !== 'error' || msg === undefined) return;
-    if (/chdir to cwd/.test(msg)) throw new RookeryError('BAD_USER_INPUT', `The directory ${this.#request.cwd} does not exist in the sandbox.`);
+    if (/chdir to cwd/.test(msg))
+      throw new RookeryError('BAD_USER_INPUT', `The directory ${this.#request.cwd} does not exist in the sandbox.`);
     if (/paused/.test(msg)) throw new RookeryError('CONFLICT', 'The sandbox is paused.');
-    if (/does not exist|not running|stopped/.test(msg)) throw new RookeryError('NOT_FOUND', 'The sandbox is not running.');
+    if (/does not exist|not running|stopped/.test(msg))
+      throw new RookeryError('NOT_FOUND', 'The sandbox is not running.');
     throw new RookeryError('UNAVAILABLE', `The command could not be started: ${msg}`);
   }
 

@@ -79,7 +79,9 @@ export class OciRuntime implements Runtime {
     ]);
     // Quiet, because the container inherits what `run` has: nothing of it may hang on the agent.
     const flags = ['--root', this.#options.stateRoot, '--log', log, '--log-format', 'json'];
-    const { code } = await runCommand(this.#options.binary, [...flags, 'run', '--detach', '--bundle', dir, name], { quiet: true });
+    const { code } = await runCommand(this.#options.binary, [...flags, 'run', '--detach', '--bundle', dir, name], {
+      quiet: true,
+    });
     if (code !== 0) throw new RookeryError('UNAVAILABLE', `${this.name}: ${await lastLogMessage(log)}`);
   }
 
@@ -144,7 +146,10 @@ export class OciRuntime implements Runtime {
   }
 
   #failure(verb: string, stderr: string): RookeryError {
-    return new RookeryError('UNAVAILABLE', `${this.name} ${verb}: ${readable(lastLine(stderr) ?? 'failed without a word')}`);
+    return new RookeryError(
+      'UNAVAILABLE',
+      `${this.name} ${verb}: ${readable(lastLine(stderr) ?? 'failed without a word')}`,
+    );
   }
 
   #warn(sandboxId: string, err: unknown): void {

@@ -13,7 +13,8 @@ import type { Runtime } from './runtime.ts';
 const KNOWN_RUNTIMES = ['runc', 'runsc'] as const;
 
 /** Either a usable runtime, or why there is none, with the command that fixes it. */
-export type RuntimeFinding = { readonly runtime: Runtime; readonly binary?: string } | { readonly runtime?: undefined; readonly problem: string };
+export type RuntimeFinding =
+  { readonly runtime: Runtime; readonly binary?: string } | { readonly runtime?: undefined; readonly problem: string };
 
 /** Answers, cheaply enough for every heartbeat, which runtime this host has now. */
 export interface RuntimeFinder {
@@ -72,7 +73,8 @@ export class OciRuntimeFinder implements RuntimeFinder {
 
   async #inspect(binary: string): Promise<RuntimeFinding> {
     const version = await versionOf(binary);
-    if (version === undefined) return { problem: `${binary} does not run; reinstall it: apt-get install -y --reinstall runc` };
+    if (version === undefined)
+      return { problem: `${binary} does not run; reinstall it: apt-get install -y --reinstall runc` };
     const cgroups = await findCgroups();
     if (!cgroups) return { problem: 'No cgroups are mounted; mount them: mount -t cgroup2 none /sys/fs/cgroup' };
     const disk = await findDiskKind(this.#config.searchPath);
@@ -90,7 +92,10 @@ export class OciRuntimeFinder implements RuntimeFinder {
       diskKind: disk.kind,
       log: this.#log,
     });
-    this.#log.info({ runtime: runtime.name, version, disk: disk.kind, cgroup: cgroups.version }, 'found an OCI runtime');
+    this.#log.info(
+      { runtime: runtime.name, version, disk: disk.kind, cgroup: cgroups.version },
+      'found an OCI runtime',
+    );
     return { runtime, binary };
   }
 }

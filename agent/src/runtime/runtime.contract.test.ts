@@ -40,12 +40,21 @@ describe.each(implementations)('%s', (_name, make) => {
 
   it('streams what a command prints and ends with its exit code', async () => {
     const run = await collect(runtime.exec('shared', request('echo', 'hello', 'there')));
-    expect(run).toMatchObject({ stdout: 'hello there\n', stderr: '', exitCode: 0, signal: null, timedOut: false, truncated: false });
+    expect(run).toMatchObject({
+      stdout: 'hello there\n',
+      stderr: '',
+      exitCode: 0,
+      signal: null,
+      timedOut: false,
+      truncated: false,
+    });
     expect(await collect(runtime.exec('shared', request('sh', '-c', 'exit 7')))).toMatchObject({ exitCode: 7 });
   });
 
   it('passes standard input', async () => {
-    expect(await collect(runtime.exec('shared', { ...request('cat'), stdin: 'given\n' }))).toMatchObject({ stdout: 'given\n' });
+    expect(await collect(runtime.exec('shared', { ...request('cat'), stdin: 'given\n' }))).toMatchObject({
+      stdout: 'given\n',
+    });
   });
 
   it('reports a command that does not exist like a shell does', async () => {
@@ -99,7 +108,8 @@ describe.each(implementations)('%s', (_name, make) => {
 describe('OciRuntime over runc', () => {
   let fixture: RuntimeFixture;
   let runtime: Runtime;
-  const sh = (script: string, options = {}) => collect(runtime.exec('box', { ...request('sh', '-c', script), ...options }));
+  const sh = (script: string, options = {}) =>
+    collect(runtime.exec('box', { ...request('sh', '-c', script), ...options }));
 
   beforeAll(async () => {
     fixture = await newOciRuntime();
@@ -123,7 +133,10 @@ describe('OciRuntime over runc', () => {
   });
 
   it('kills everything that a cancelled command has started, however it hid', async () => {
-    const stream = runtime.exec('box', request('sh', '-c', 'setsid sh -c "sleep 777 & sleep 777" & (sleep 777 &) ; echo up; sleep 777'));
+    const stream = runtime.exec(
+      'box',
+      request('sh', '-c', 'setsid sh -c "sleep 777 & sleep 777" & (sleep 777 &) ; echo up; sleep 777'),
+    );
     expect((await stream.next()).value).toMatchObject({ kind: 'STDOUT' });
     await stream.return?.();
     expect((await sh('pgrep -f "^sleep 777" | wc -l')).stdout.trim()).toBe('0');
@@ -166,7 +179,9 @@ describe('OciRuntime over runc', () => {
   });
 
   it('writes where a sandbox writes', async () => {
-    const run = await sh('cd /root && echo a > b && mkdir -p /opt/x /var/lib/y && cp b /tmp/c && ln -s b d && chmod 700 d && cat d; hostname; whoami; pwd');
+    const run = await sh(
+      'cd /root && echo a > b && mkdir -p /opt/x /var/lib/y && cp b /tmp/c && ln -s b d && chmod 700 d && cat d; hostname; whoami; pwd',
+    );
     expect(run).toMatchObject({ stdout: 'a\nbox-box\nroot\n/root\n', stderr: '', exitCode: 0 });
   });
 
@@ -175,7 +190,10 @@ describe('OciRuntime over runc', () => {
   });
 
   it('holds a command back that prints faster than it is read', async () => {
-    const stream = runtime.exec('box', { ...request('sh', '-c', 'yes | head -c 50M; echo done > /tmp/done'), maxOutputBytes: 1e9 });
+    const stream = runtime.exec('box', {
+      ...request('sh', '-c', 'yes | head -c 50M; echo done > /tmp/done'),
+      maxOutputBytes: 1e9,
+    });
     await stream.next();
     expect((await sh('cat /tmp/done')).exitCode).toBe(1);
     let bytes = 2;

@@ -22,7 +22,8 @@ export class SimulatedRuntime implements Runtime {
   readonly #containers = new Map<string, Exclude<ContainerStatus, 'absent'>>();
 
   async create(spec: ContainerSpec): Promise<void> {
-    if (spec.template !== 'host') throw new RookeryError('BAD_USER_INPUT', `this host has no template "${spec.template}"`);
+    if (spec.template !== 'host')
+      throw new RookeryError('BAD_USER_INPUT', `this host has no template "${spec.template}"`);
     if (this.#containers.has(spec.id)) throw new RookeryError('CONFLICT', 'a container of this id exists already');
     this.#containers.set(spec.id, 'running');
   }
@@ -75,9 +76,7 @@ export class SimulatedRuntime implements Runtime {
       stream.attach('STDOUT', Readable.from([Buffer.from(stdout)]));
       stream.attach('STDERR', Readable.from([Buffer.from(stderr)]));
       await stream.finish(
-        timedOut
-          ? { exitCode: null, signal: 'SIGKILL', timedOut }
-          : { exitCode, signal: null, timedOut },
+        timedOut ? { exitCode: null, signal: 'SIGKILL', timedOut } : { exitCode, signal: null, timedOut },
       );
     } catch (error) {
       stream.fail(error);

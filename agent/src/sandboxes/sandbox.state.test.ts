@@ -1,7 +1,18 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CONTAINER_STATUSES, type ContainerStatus } from '../runtime/runtime.ts';
-import { accept, failed, hold, nextStep, OBSERVED_STATUSES, observe, release, type ObservedStatus, type SandboxRecord, type Step } from './sandbox.state.ts';
+import {
+  accept,
+  failed,
+  hold,
+  nextStep,
+  OBSERVED_STATUSES,
+  observe,
+  release,
+  type ObservedStatus,
+  type SandboxRecord,
+  type Step,
+} from './sandbox.state.ts';
 
 const NOW = '2026-01-01T00:00:00.000Z';
 const spec = { id: 'box', name: 'box', template: 'host', vcpus: 1, memoryMb: 128, diskMb: 64 };
@@ -25,11 +36,36 @@ const HOLD = { reason: 'CONTROL_LOSS', since: NOW } as const;
 describe('nextStep', () => {
   /** Per observed status and container: the step when RUNNING is wanted, and when PAUSED is. */
   const table: Record<ObservedStatus, Record<ContainerStatus, readonly [Step, Step]>> = {
-    STARTING: { absent: ['create', 'create'], running: ['none', 'pause'], paused: ['resume', 'none'], stopped: ['discard', 'discard'] },
-    RUNNING: { absent: ['none', 'none'], running: ['none', 'pause'], paused: ['resume', 'none'], stopped: ['discard', 'discard'] },
-    PAUSED: { absent: ['none', 'none'], running: ['none', 'pause'], paused: ['resume', 'none'], stopped: ['discard', 'discard'] },
-    STOPPED: { absent: ['none', 'none'], running: ['none', 'pause'], paused: ['resume', 'none'], stopped: ['discard', 'discard'] },
-    ERROR: { absent: ['none', 'none'], running: ['none', 'pause'], paused: ['resume', 'none'], stopped: ['discard', 'discard'] },
+    STARTING: {
+      absent: ['create', 'create'],
+      running: ['none', 'pause'],
+      paused: ['resume', 'none'],
+      stopped: ['discard', 'discard'],
+    },
+    RUNNING: {
+      absent: ['none', 'none'],
+      running: ['none', 'pause'],
+      paused: ['resume', 'none'],
+      stopped: ['discard', 'discard'],
+    },
+    PAUSED: {
+      absent: ['none', 'none'],
+      running: ['none', 'pause'],
+      paused: ['resume', 'none'],
+      stopped: ['discard', 'discard'],
+    },
+    STOPPED: {
+      absent: ['none', 'none'],
+      running: ['none', 'pause'],
+      paused: ['resume', 'none'],
+      stopped: ['discard', 'discard'],
+    },
+    ERROR: {
+      absent: ['none', 'none'],
+      running: ['none', 'pause'],
+      paused: ['resume', 'none'],
+      stopped: ['discard', 'discard'],
+    },
   };
   const rows = OBSERVED_STATUSES.flatMap((status) => CONTAINER_STATUSES.map((container) => ({ status, container })));
 
@@ -49,7 +85,9 @@ describe('observe', () => {
     STOPPED: { absent: 'STOPPED', running: 'RUNNING', paused: 'PAUSED', stopped: 'STOPPED' },
     ERROR: { absent: 'ERROR', running: 'RUNNING', paused: 'PAUSED', stopped: 'ERROR' },
   };
-  const rows = OBSERVED_STATUSES.flatMap((status) => CONTAINER_STATUSES.map((container) => ({ status, container, becomes: table[status][container] })));
+  const rows = OBSERVED_STATUSES.flatMap((status) =>
+    CONTAINER_STATUSES.map((container) => ({ status, container, becomes: table[status][container] })),
+  );
 
   it.each(rows)('a $status sandbox whose container is $container is $becomes', ({ status, container, becomes }) => {
     expect(observe(newRecord({ status }), container, 'boot-1', NOW).status).toBe(becomes);
@@ -61,7 +99,9 @@ describe('observe', () => {
   });
 
   it('says that a pause was the policy of the host', () => {
-    expect(observe(newRecord({ hold: HOLD }), 'paused', 'boot-1', NOW).statusReason).toContain('lost its control plane');
+    expect(observe(newRecord({ hold: HOLD }), 'paused', 'boot-1', NOW).statusReason).toContain(
+      'lost its control plane',
+    );
     expect(observe(newRecord(), 'paused', 'boot-1', NOW).statusReason).toBeNull();
   });
 
@@ -83,25 +123,43 @@ describe('accept', () => {
 
   it.each(['STOPPED', 'ERROR'] as const)('starts a %s sandbox again only with a newer generation', (status) => {
     expect(accept(newRecord({ status }), spec, 'RUNNING', 5, 'boot-1').status).toBe(status);
-    expect(accept(newRecord({ status }), spec, 'RUNNING', 6, 'boot-1')).toMatchObject({ status: 'STARTING', generation: 6, statusReason: null });
+    expect(accept(newRecord({ status }), spec, 'RUNNING', 6, 'boot-1')).toMatchObject({
+      status: 'STARTING',
+      generation: 6,
+      statusReason: null,
+    });
   });
 });
 
 describe('hold', () => {
   it('journals only what should run', () => {
     expect(hold(newRecord(), 'AGENT_EXIT', NOW).hold).toEqual({ reason: 'AGENT_EXIT', since: NOW });
-    for (const record of [newRecord({ desiredState: 'PAUSED' }), newRecord({ status: 'STOPPED' }), newRecord({ hold: HOLD }), newRecord({ removing: true })]) {
+    for (const record of [
+      newRecord({ desiredState: 'PAUSED' }),
+      newRecord({ status: 'STOPPED' }),
+      newRecord({ hold: HOLD }),
+      newRecord({ removing: true }),
+    ]) {
       expect(hold(record, 'AGENT_EXIT', NOW)).toBe(record);
     }
   });
 });
 
 describe('any history', () => {
-  type Event = (record: SandboxRecord, container: ContainerStatus) => { record: SandboxRecord; container: ContainerStatus };
+  type Event = (
+    record: SandboxRecord,
+    container: ContainerStatus,
+  ) => { record: SandboxRecord; container: ContainerStatus };
 
   const step: Event = (before, container) => {
     const record = observe(before, container, 'boot-1', NOW);
-    const after = { create: 'running', resume: 'running', pause: 'paused', discard: 'absent', none: container } as const;
+    const after = {
+      create: 'running',
+      resume: 'running',
+      pause: 'paused',
+      discard: 'absent',
+      none: container,
+    } as const;
     return { record, container: after[nextStep(record, container)] };
   };
   const event: fc.Arbitrary<Event> = fc.oneof(
@@ -110,10 +168,12 @@ describe('any history', () => {
     fc.constant<Event>((record, container) => ({ record: hold(record, 'CONTROL_LOSS', NOW), container })),
     fc.constant<Event>((record, container) => ({ record: release(record), container })),
     fc.constant<Event>((record, container) => ({ record: failed(record, 'test'), container })),
-    fc.tuple(fc.constantFrom('RUNNING' as const, 'PAUSED' as const), fc.integer({ min: 1, max: 9 })).map(
-      ([desired, generation]): Event =>
-        (record, container) => ({ record: accept(record, spec, desired, generation, 'boot-1'), container }),
-    ),
+    fc
+      .tuple(fc.constantFrom('RUNNING' as const, 'PAUSED' as const), fc.integer({ min: 1, max: 9 }))
+      .map(([desired, generation]): Event => (record, container) => ({
+        record: accept(record, spec, desired, generation, 'boot-1'),
+        container,
+      })),
   );
 
   it('settles within five steps, never lowers a generation, and never starts again what stopped', () => {

@@ -136,7 +136,13 @@ export function nextStep(record: SandboxRecord, container: ContainerStatus): Ste
   }
 }
 
-function entered(record: SandboxRecord, status: ObservedStatus, reason: string | null, bootId: string, now: string): SandboxRecord {
+function entered(
+  record: SandboxRecord,
+  status: ObservedStatus,
+  reason: string | null,
+  bootId: string,
+  now: string,
+): SandboxRecord {
   // A status that lasts keeps its reason: it may say why the last step failed.
   if (record.status === status && record.bootId === bootId) return record;
   return { ...record, status, statusReason: reason, startedAt: record.startedAt ?? now, bootId };

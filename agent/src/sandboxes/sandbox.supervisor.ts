@@ -213,7 +213,11 @@ export class SandboxSupervisor implements AsyncDisposable {
     this.#deps.log.error({ sandboxId: id }, 'a sandbox does not become what is wanted');
   }
 
-  async #take(runtime: Runtime, record: SandboxRecord, step: 'create' | 'discard' | 'pause' | 'resume'): Promise<ContainerStatus> {
+  async #take(
+    runtime: Runtime,
+    record: SandboxRecord,
+    step: 'create' | 'discard' | 'pause' | 'resume',
+  ): Promise<ContainerStatus> {
     const { id } = record.spec;
     this.#deps.log.debug({ sandboxId: id, step }, 'taking a step with a sandbox');
     switch (step) {
@@ -250,7 +254,8 @@ export class SandboxSupervisor implements AsyncDisposable {
     const strays = [...containers.keys()].filter((id) => !this.#deps.store.has(id));
     await Promise.all(strays.map((id) => this.#removeStray(runtime, id)));
     // Not awaited: a host with work to do is online meanwhile.
-    for (const id of this.#records.keys()) void this.#converge(id, containers.get(id) ?? 'absent').catch(this.#logFailure(id));
+    for (const id of this.#records.keys())
+      void this.#converge(id, containers.get(id) ?? 'absent').catch(this.#logFailure(id));
   }
 
   async #removeStray(runtime: Runtime, id: string): Promise<void> {
@@ -282,7 +287,10 @@ export class SandboxSupervisor implements AsyncDisposable {
     await this.#deps.store.save({ ...record, lastActiveAt: this.#activity.get(id) ?? record.lastActiveAt });
     this.#records.set(id, record);
     if (before?.status !== record.status) {
-      this.#deps.log.info({ sandboxId: id, status: record.status, statusReason: record.statusReason, generation: record.generation }, 'sandbox status');
+      this.#deps.log.info(
+        { sandboxId: id, status: record.status, statusReason: record.statusReason, generation: record.generation },
+        'sandbox status',
+      );
     }
     this.#changed(id);
   }

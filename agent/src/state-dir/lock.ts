@@ -35,7 +35,9 @@ export async function acquireLock(path: string): Promise<AsyncDisposable> {
     if (theirs === undefined) continue;
     const owner = parseOwner(theirs);
     if (owner && (await isAlive(owner))) {
-      throw new StartupError(`Another agent (pid ${owner.pid}) already runs on this state directory; stop it first or choose another one with --state-dir.`);
+      throw new StartupError(
+        `Another agent (pid ${owner.pid}) already runs on this state directory; stop it first or choose another one with --state-dir.`,
+      );
     }
     await removeStale(path, theirs);
   }

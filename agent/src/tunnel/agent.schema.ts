@@ -42,7 +42,13 @@ export class AgentRoot {
     return this.#supervisor.inventory();
   }
 
-  applySandbox({ spec, generation }: { spec: SandboxSpec & { desiredState: DesiredState }; generation: number }): Promise<ObservedSandbox> {
+  applySandbox({
+    spec,
+    generation,
+  }: {
+    spec: SandboxSpec & { desiredState: DesiredState };
+    generation: number;
+  }): Promise<ObservedSandbox> {
     const { desiredState, ...rest } = spec;
     if (rest.vcpus <= 0 || rest.memoryMb <= 0 || rest.diskMb <= 0 || rest.id === '') {
       throw new RookeryError('BAD_USER_INPUT', 'A sandbox needs an id, and more than nothing of CPU, memory and disk.');
@@ -50,7 +56,13 @@ export class AgentRoot {
     return this.#supervisor.apply(rest, desiredState, generation);
   }
 
-  async removeSandbox({ id, generation }: { id: string; generation: number }): Promise<{ id: string; existed: boolean }> {
+  async removeSandbox({
+    id,
+    generation,
+  }: {
+    id: string;
+    generation: number;
+  }): Promise<{ id: string; existed: boolean }> {
     return { id, existed: await this.#supervisor.remove(id, generation) };
   }
 
@@ -90,5 +102,12 @@ export function agentServer(root: AgentRoot, log: Logger): Server {
 
 function toPayload(event: ExecEvent): ExecEventPayload {
   if (event.kind === 'EXIT') return { ...event, data: null };
-  return { kind: event.kind, data: event.data.toString('base64'), exitCode: null, signal: null, timedOut: null, truncated: null };
+  return {
+    kind: event.kind,
+    data: event.data.toString('base64'),
+    exitCode: null,
+    signal: null,
+    timedOut: null,
+    truncated: null,
+  };
 }

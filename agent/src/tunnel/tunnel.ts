@@ -62,7 +62,9 @@ export class Tunnel implements AsyncDisposable {
       if (signal.aborted) return;
       switch (end.kind) {
         case 'superseded':
-          log.error('another agent with the identity of this host has taken over its tunnel; was the state directory copied?');
+          log.error(
+            'another agent with the identity of this host has taken over its tunnel; was the state directory copied?',
+          );
           await pause(SUPERSEDED_RETRY_MS, signal);
           break;
         case 'unauthenticated':
@@ -83,12 +85,16 @@ export class Tunnel implements AsyncDisposable {
   /** One connection, from dialling to its end. Never rejects. */
   #dial(authorization: string, backoff: Backoff): Promise<TunnelEnd> {
     const { credentials, server, onUp, log } = this.#deps;
-    const socket = new WebSocket(credentials.current.controlUrl.replace(/^http/, 'ws') + AgentEndpoint.tunnel, TUNNEL_SUBPROTOCOL, {
-      headers: { authorization },
-      maxPayload: MAX_MESSAGE_BYTES,
-      perMessageDeflate: false,
-      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
-    });
+    const socket = new WebSocket(
+      credentials.current.controlUrl.replace(/^http/, 'ws') + AgentEndpoint.tunnel,
+      TUNNEL_SUBPROTOCOL,
+      {
+        headers: { authorization },
+        maxPayload: MAX_MESSAGE_BYTES,
+        perMessageDeflate: false,
+        handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      },
+    );
     const onStop = (): void => closeOrTerminate(socket);
     this.#stop.signal.addEventListener('abort', onStop, { once: true });
 
@@ -120,7 +126,8 @@ export class Tunnel implements AsyncDisposable {
           {
             protocol: GRAPHQL_TRANSPORT_WS_PROTOCOL,
             // Resolves when the bytes are written: this is what holds a command back whose output nobody reads.
-            send: (data) => new Promise((sent, failed) => socket.send(data, (error) => (error ? failed(error) : sent()))),
+            send: (data) =>
+              new Promise((sent, failed) => socket.send(data, (error) => (error ? failed(error) : sent()))),
             close: (code, reason) => socket.close(code, reason),
             onMessage: (listener) => (handle = listener),
           },
@@ -133,7 +140,9 @@ export class Tunnel implements AsyncDisposable {
       socket.once('close', (code, reason) => {
         stopPinging();
         this.#stop.signal.removeEventListener('abort', onStop);
-        void Promise.resolve(closed?.(code, reason.toString())).catch((err: unknown) => log.warn({ err }, 'the end of a tunnel was not clean'));
+        void Promise.resolve(closed?.(code, reason.toString())).catch((err: unknown) =>
+          log.warn({ err }, 'the end of a tunnel was not clean'),
+        );
         resolve(endOf(code, status, problem || reason.toString() || `closed with ${code}`));
       });
     });
@@ -158,7 +167,8 @@ function keepAlive(socket: WebSocket): () => void {
 }
 
 function endOf(code: number, status: number | undefined, reason: string): TunnelEnd {
-  if (status === 401 || status === 403 || code === CloseCode.Unauthorized || code === CloseCode.Forbidden) return { kind: 'unauthenticated', reason };
+  if (status === 401 || status === 403 || code === CloseCode.Unauthorized || code === CloseCode.Forbidden)
+    return { kind: 'unauthenticated', reason };
   if (code === CloseCode.TunnelSuperseded) return { kind: 'superseded', reason };
   return { kind: code === CloseCode.ServiceRestart ? 'restart' : 'lost', reason };
 }
