@@ -42,7 +42,7 @@ await runMain(async () => {
   const control = running.use(await createControl({ config, databaseUrl, serveSubgraphs: false, log: log.child({ part: 'control' }) }));
   done(`Control plane is up; agents reach it at ${control.agentUrl}`);
   const gateway = running.use(await createGateway({ config, transport: inProcess(control), log: log.child({ part: 'gateway' }) }));
-  const agent = running.use(await startLocalAgent({ control, stateDir: join(config.ROOKERY_DATA_DIR, 'agent'), log: log.child({ part: 'local-agent' }) }));
+  const agent = running.use(await startLocalAgent({ control, stateDir: join(config.ROOKERY_DATA_DIR, 'agent'), logLevel: config.ROOKERY_LOG_LEVEL, log: log.child({ part: 'local-agent' }) }));
   const { name, problem } = await Promise.race([whenHostSettles(control, agent.hostId), stopped.then(() => ({ name: '', problem: undefined }))]);
   if (problem) warn(`The local host ${bold(name)} takes no sandboxes: ${problem}`);
   else if (name) done(`The local host ${bold(name)} is online`);

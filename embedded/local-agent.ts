@@ -21,6 +21,7 @@ const RESTART_DELAY_MS = 2_000;
 export interface LocalAgentDeps {
   readonly control: Control;
   readonly stateDir: string;
+  readonly logLevel: string;
   readonly log: Logger;
 }
 
@@ -33,7 +34,7 @@ export interface LocalAgent extends AsyncDisposable {
  * Starts the local agent as a process of its own, registering it on the first run. It is restarted
  * when it ends by itself; disposing stops it and pauses its sandboxes, which the next start resumes.
  */
-export async function startLocalAgent({ control, stateDir, log }: LocalAgentDeps): Promise<LocalAgent> {
+export async function startLocalAgent({ control, stateDir, logLevel, log }: LocalAgentDeps): Promise<LocalAgent> {
   await stopLeftBehind(stateDir);
   const saved = await savedHost(control, stateDir);
   const registration = saved ? undefined : await control.fleet.services.hosts.createLocal(hostname());
@@ -44,7 +45,7 @@ export async function startLocalAgent({ control, stateDir, log }: LocalAgentDeps
   const launch = (): void => {
     agent = spawn(process.execPath, [AGENT, 'join', control.agentUrl, '--state-dir', stateDir], {
       // A token on the command line could be read by every user of the machine.
-      env: { ...process.env, ROOKERY_REGISTRATION_TOKEN: registration?.registrationToken ?? '', ROOKERY_AGENT_ON_EXIT: 'pause', ROOKERY_AGENT_STATE_DIR: '' },
+      env: { ...process.env, ROOKERY_REGISTRATION_TOKEN: registration?.registrationToken ?? '', ROOKERY_AGENT_ON_EXIT: 'pause', ROOKERY_LOG_LEVEL: logLevel },
       stdio: ['ignore', 'ignore', 'inherit'],
       // In a process group of its own: Ctrl-C reaches us, and we stop it in its turn.
       detached: true,

@@ -5,9 +5,9 @@ import {
   ApolloServerPluginSchemaReportingDisabled,
   ApolloServerPluginUsageReportingDisabled,
 } from '@apollo/server/plugin/disabled';
-import type { GatewayInterface } from '@apollo/server-gateway-interface';
+import type { GatewayExecutionResult, GatewayInterface } from '@apollo/server-gateway-interface';
 import { readJsonBody } from '@rookery/wire/http.ts';
-import type { FormattedExecutionResult, GraphQLFormattedError } from 'graphql';
+import { GraphQLError, type FormattedExecutionResult, type GraphQLFormattedError } from 'graphql';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Federation, GatewayContext } from './federation.ts';
 
@@ -69,15 +69,21 @@ function asApolloGateway(federation: Federation): GatewayInterface {
     },
     async load() {
       return {
-        executor: async ({ document, request, operationName, operation, context }) =>
-          (await federation.execute(
-            { document, variables: request.variables ?? {}, operationName, operationType: operation.operation },
-            context as GatewayContext,
-          )) as FormattedExecutionResult as never,
+        executor: async ({ document, request, operationName, operation, context }) => {
+          const operationType = operation.operation;
+          const variables = request.variables ?? {};
+          const result = (await federation.execute({ document, variables, operationName, operationType }, context as GatewayContext)) as FormattedExecutionResult;
+          return { ...result, errors: result.errors?.map(toGraphQLError) } as GatewayExecutionResult;
+        },
       };
     },
     async stop() {},
   };
+}
+
+/** Apollo formats errors itself and wants them unformatted. */
+function toGraphQLError({ message, path, extensions }: GraphQLFormattedError): GraphQLError {
+  return new GraphQLError(message, { path: path ?? null, extensions: extensions ?? null });
 }
 
 /** Apollo's own codes, in the words of this API. */

@@ -2,7 +2,7 @@ import { signedIn } from '../../kernel/authority.ts';
 import { InvalidInput, UserError } from '../../kernel/user-errors.ts';
 import type { Viewer as ViewerRecord } from '../../kernel/viewer.ts';
 import type { AccountsBuilder } from '../builder.ts';
-import type { TeamRow, UserRow } from '../tables.ts';
+import type { UserRow } from '../tables.ts';
 import type { addTeams } from '../teams/team.schema.ts';
 import type { addUsers } from '../users/user.schema.ts';
 import { InvalidCredentials, type SignedIn as SignedInRecord } from './session.service.ts';
@@ -23,10 +23,10 @@ export function addSessions(
       isAdmin: t.exposeBoolean('isAdmin', { description: 'Whether they administer the whole platform.' }),
       memberships: t.field({
         type: [TeamMembership],
-        resolve: async (viewer, _args, { loaders }) => {
-          const teams = await loaders.team.loadMany([...viewer.roles.keys()]);
+        // Not through the loader: during a sign-in the request itself has no viewer yet.
+        resolve: async (viewer, _args, { services }) => {
+          const teams = await services.teams.visible(viewer, [...viewer.roles.keys()]);
           return teams
-            .filter((team): team is TeamRow => team !== null && !(team instanceof Error))
             .sort((a, b) => a.name.localeCompare(b.name))
             .flatMap((team) => {
               const role = viewer.roles.get(team.id);
