@@ -1,6 +1,6 @@
 import { mutate, query } from '#lib/gql/client.ts';
 import { describeError } from '#lib/gql/errors.ts';
-import type { SandboxStatus } from '#lib/gql/generated/graphql.ts';
+import type { DeleteHostInput, SandboxStatus } from '#lib/gql/generated/graphql.ts';
 import { DeleteHostMutation, HostDeletionPreviewQuery } from './host.operations.ts';
 
 interface AffectedSandbox {
@@ -42,7 +42,7 @@ export class HostDeletion {
     this.problem = null;
     try {
       const force = this.affected.length > 0;
-      const input = { hostId: this.hostId, force, previewDigest: this.#digest };
+      const input: DeleteHostInput = { hostId: this.hostId, force, previewDigest: this.#digest };
       const { deleteHost: result } = await mutate(DeleteHostMutation, { input });
       if (result.__typename === 'HostDeleted') return result.destroyedSandboxes.length;
       if (result.__typename === 'HostHasSandboxes') {
