@@ -7,6 +7,7 @@ import { silentLogger } from '@rookery/wire/log.ts';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ask, newDirectory, newTestControl, type TestControl } from './agent.fixture.ts';
 import { readAgentConfig } from './config.ts';
+import { removeAgentCgroups } from './runtime/cgroup.ts';
 import { OciRuntimeFinder } from './runtime/runtime-finder.ts';
 import type { Inventory, ObservedSandbox } from './sandboxes/inventory.ts';
 import { createStateDir } from './state-dir/state-dir.ts';
@@ -34,6 +35,7 @@ describe('rookery-agent', () => {
     const state = await createStateDir(directory.path);
     const { runtime } = await new OciRuntimeFinder(readAgentConfig({}, directory.path), state, silentLogger()).find();
     for (const id of (await runtime?.list())?.keys() ?? []) await runtime?.remove(id);
+    await removeAgentCgroups(state.instance);
     await control[Symbol.asyncDispose]();
     await directory[Symbol.asyncDispose]();
   });
@@ -127,7 +129,7 @@ describe('rookery-agent', () => {
   });
 
   it('notices that a container was killed, starts it again only by a newer generation, and keeps its disk', async () => {
-    const { stdout } = await run('runc', ['--root', join(directory.path, 'oci'), 'state', 'box']);
+    const { stdout } = await run('runc', ['--root', join(directory.path, 'oci/runc'), 'state', 'box']);
     process.kill((JSON.parse(stdout) as { pid: number }).pid, 'SIGKILL');
     await vi.waitFor(
       async () =>

@@ -114,3 +114,11 @@ function signal(pid: number): void {
     // Gone in between.
   }
 }
+
+/** Removes the empty parent of an agent's cgroups, in every hierarchy of v1: for agents that do not come back. */
+export async function removeAgentCgroups(instance: string): Promise<void> {
+  const parent = `rookery-${instance}`;
+  const hierarchies = await readdir('/sys/fs/cgroup').catch(() => []);
+  const paths = ['.', ...hierarchies].map((name) => join('/sys/fs/cgroup', name, parent));
+  await Promise.all(paths.map((path) => rmdir(path).catch(() => {})));
+}

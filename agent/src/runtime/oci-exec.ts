@@ -5,7 +5,7 @@ import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
 import { RookeryError } from '@rookery/wire/errors.ts';
 import { ExecGroup, type CgroupTree } from './cgroup.ts';
-import { lastLine } from './command.ts';
+import { lastLine, runCommand } from './command.ts';
 import { ExecStream } from './exec-stream.ts';
 import { DEFAULT_ENV } from './oci-bundle.ts';
 import type { ExecEvent, ExecRequest } from './runtime.ts';
@@ -19,12 +19,23 @@ import type { ExecEvent, ExecRequest } from './runtime.ts';
  */
 const REPORT_EXIT = '(exec "$@" 3>&-); echo $? >&3';
 
-/** How long a command may take to obey TERM where it cannot be killed through a cgroup, in ms. */
-const TERM_GRACE_MS = 1_000;
+/** The environment variable that marks the processes of an exec where there is no cgroup to tell them by. */
+const MARKER = 'ROOKERY_EXEC';
+
+/** Kills what carries the mark in `$1`, again and again until a round finds nothing. */
+const KILL_MARKED = `
+for round in 1 2 3 4 5; do
+  found=
+  for process in /proc/[0-9]*; do
+    tr '\\0' '\\n' 2>/dev/null < $process/environ | grep -qx "$1" && kill -9 \${process#/proc/} 2>/dev/null && found=yes
+  done
+  [ -n "$found" ] || exit 0
+done`;
 
 export interface OciExecTarget {
   readonly binary: string;
-  readonly runtimeRoot: string;
+  /** The runtime's flags before the verb. */
+  readonly flags: readonly string[];
   readonly container: string;
   /** Directory for this exec's log of the runtime. */
   readonly dir: string;
@@ -36,7 +47,8 @@ export interface OciExecTarget {
  * Runs a command in a container through the runtime's `exec`.
  *
  * Killing means the cgroup of this exec, see {@link ExecGroup}. With `runsc`, whose processes are
- * not the host's, TERM is sent to `runsc exec`, which forwards it to the command.
+ * not the host's, it means everything inside that carries the exec's mark in its environment; what
+ * has cleared its environment escapes until the sandbox ends.
  */
 export function execInContainer(target: OciExecTarget, request: ExecRequest): AsyncIterableIterator<ExecEvent> {
   const exec = new OciExec(target, request);
@@ -109,11 +121,16 @@ class OciExec {
   }
 
   #arguments(): string[] {
-    const { runtimeRoot, container } = this.#target;
+    const { flags, container } = this.#target;
     const { command, cwd, env } = this.#request;
-    const variables = { ...DEFAULT_ENV, ...Object.fromEntries((env ?? []).map(({ name, value }) => [name, value])) };
+    const mark = this.#group ? {} : { [MARKER]: this.#key };
+    const variables = {
+      ...DEFAULT_ENV,
+      ...mark,
+      ...Object.fromEntries((env ?? []).map(({ name, value }) => [name, value])),
+    };
     return [
-      ...['--root', runtimeRoot, '--log', this.#log, '--log-format', 'json', 'exec'],
+      ...[...flags, '--log', this.#log, '--log-format', 'json', 'exec'],
       ...(this.#group ? ['--cgroup', this.#group.argument, '--preserve-fds', '1'] : []),
       ...['--cwd', cwd ?? '/root'],
       ...Object.entries(variables).flatMap(([name, value]) => ['--env', `${name}=${value}`]),
@@ -155,8 +172,10 @@ class OciExec {
       child?.kill('SIGKILL');
       return;
     }
-    this.#child?.kill('SIGTERM');
-    setTimeout(() => this.#child?.kill('SIGKILL'), TERM_GRACE_MS).unref();
+    const { binary, flags, container } = this.#target;
+    const script = ['/bin/sh', '-c', KILL_MARKED, 'sh', `${MARKER}=${this.#key}`];
+    await runCommand(binary, [...flags, 'exec', container, ...script]).catch(() => {});
+    this.#child?.kill('SIGKILL');
   }
 }
 

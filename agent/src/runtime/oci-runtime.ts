@@ -78,7 +78,7 @@ export class OciRuntime implements Runtime {
       writeFile(log, ''),
     ]);
     // Quiet, because the container inherits what `run` has: nothing of it may hang on the agent.
-    const flags = ['--root', this.#options.stateRoot, '--log', log, '--log-format', 'json'];
+    const flags = [...this.#flags, '--log', log, '--log-format', 'json'];
     const { code } = await runCommand(this.#options.binary, [...flags, 'run', '--detach', '--bundle', dir, name], {
       quiet: true,
     });
@@ -120,9 +120,9 @@ export class OciRuntime implements Runtime {
   }
 
   exec(id: string, request: ExecRequest): AsyncIterableIterator<ExecEvent> {
-    const { binary, stateRoot, cgroups } = this.#options;
+    const { binary, cgroups } = this.#options;
     const container = containerName(id);
-    const target = { binary, runtimeRoot: stateRoot, container, dir: this.#dir(container) };
+    const target = { binary, flags: this.#flags, container, dir: this.#dir(container) };
     const cgroup = this.name === 'runsc' ? undefined : { tree: cgroups, path: this.#cgroupsPath(container) };
     return execInContainer({ ...target, cgroup }, request);
   }
@@ -142,7 +142,13 @@ export class OciRuntime implements Runtime {
   }
 
   #run(...args: readonly string[]): Promise<CommandResult> {
-    return runCommand(this.#options.binary, ['--root', this.#options.stateRoot, ...args]);
+    return runCommand(this.#options.binary, [...this.#flags, ...args]);
+  }
+
+  /** Before every verb. */
+  get #flags(): readonly string[] {
+    // runsc brings its own network stack and refuses to start unless told that there is to be none.
+    return ['--root', this.#options.stateRoot, ...(this.name === 'runsc' ? ['--network', 'none'] : [])];
   }
 
   #failure(verb: string, stderr: string): RookeryError {

@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { basename } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Logger } from '@rookery/wire/log.ts';
 import type { AgentConfig } from '../config.ts';
 import type { StateDir } from '../state-dir/state-dir.ts';
@@ -85,7 +85,8 @@ export class OciRuntimeFinder implements RuntimeFinder {
       name: basename(binary),
       version,
       binary,
-      stateRoot: this.#state.runtimeState,
+      // One per runtime: they do not read each other's.
+      stateRoot: join(this.#state.runtimeState, basename(binary)),
       containers: this.#state.containers,
       instance: this.#state.instance,
       cgroups,

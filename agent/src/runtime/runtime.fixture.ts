@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { silentLogger } from '@rookery/wire/log.ts';
 import { readAgentConfig } from '../config.ts';
 import { createStateDir } from '../state-dir/state-dir.ts';
+import { removeAgentCgroups } from './cgroup.ts';
 import { OciRuntimeFinder } from './runtime-finder.ts';
 import type { ExecEvent, Runtime } from './runtime.ts';
 
@@ -25,6 +26,7 @@ export async function newOciRuntime(): Promise<RuntimeFixture> {
     root,
     async [Symbol.asyncDispose]() {
       for (const id of (await runtime.list()).keys()) await runtime.remove(id);
+      await removeAgentCgroups(state.instance);
       await rm(root, { recursive: true, force: true });
     },
   };

@@ -83,7 +83,7 @@ export class EpochCounter {
   #value: number;
   #reserved: number;
   readonly #path: string;
-  #reserving: Promise<void> | undefined;
+  #isReserving = false;
 
   private constructor(path: string, value: number) {
     this.#path = path;
@@ -106,9 +106,12 @@ export class EpochCounter {
   advance(): void {
     this.#value += 1;
     // Half a block early: what is given out must be on disk as reserved before.
-    if (this.#value > this.#reserved - EPOCH_BLOCK / 2) {
-      this.#reserving ??= this.#reserve().finally(() => (this.#reserving = undefined));
-    }
+    if (this.#isReserving || this.#value <= this.#reserved - EPOCH_BLOCK / 2) return;
+    this.#isReserving = true;
+    // A failed write is tried again at the next step; a disk that takes no writes stops everything else anyway.
+    void this.#reserve()
+      .catch(() => {})
+      .finally(() => (this.#isReserving = false));
   }
 
   async #reserve(): Promise<void> {
