@@ -1,0 +1,49 @@
+import { defineConfig } from 'vitest/config';
+
+const ignored = ['**/node_modules/**', '**/dist/**', '**/build/**'];
+
+/**
+ * Three kinds of tests, told apart by their names:
+ *
+ * - `*.test.ts`, beside the file: pure logic, no process, no database.
+ * - `*.integration.test.ts`, beside the file: real PostgreSQL, real sockets, a real OCI runtime.
+ * - `e2e/<story>/*.e2e.ts`: stories across real processes, and journeys in a real browser.
+ *
+ * What a test needs and does not find is a failure that says so, never a skip.
+ */
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['**/*.test.ts'],
+          exclude: [...ignored, '**/*.integration.test.ts'],
+        },
+      },
+      {
+        test: {
+          name: 'integration',
+          include: ['**/*.integration.test.ts'],
+          exclude: ignored,
+          globalSetup: './control/test/postgres.setup.ts',
+          testTimeout: 30_000,
+          hookTimeout: 60_000,
+          maxWorkers: 2,
+        },
+      },
+      {
+        test: {
+          name: 'e2e',
+          include: ['e2e/**/*.e2e.ts'],
+          exclude: ignored,
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+          // Each story starts a whole Rookery; two at once on two cores make each other late.
+          maxWorkers: 1,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
