@@ -10,12 +10,16 @@ import { runMain, untilStopped } from '@rookery/wire/main.ts';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { buildWhatIsMissing } from './embedded/build.ts';
+import { startDevServer } from './embedded/dev-server.ts';
 import { startLocalAgent } from './embedded/local-agent.ts';
 import { whenHostSettles } from './embedded/local-host.ts';
 import { ensureOciRuntime } from './embedded/oci-runtime.ts';
 import { bold, dim, done, step, warn } from './embedded/terminal.ts';
 
-/** Embedded mode: everything on one machine, by one command, from one directory. */
+/**
+ * Embedded mode: everything on one machine, by one command, from one directory. With `--dev` the
+ * dashboard is served from its sources, with hot reload.
+ */
 const embeddedConfigSchema = z.object({
   ...gatewayConfigSchema.shape,
   ...controlConfigSchema.shape,
@@ -32,7 +36,8 @@ await runMain(async () => {
   const stopped = untilStopped();
   const started = performance.now();
   console.log(bold('Rookery'));
-  await buildWhatIsMissing();
+  const isDev = process.argv.includes('--dev');
+  await buildWhatIsMissing({ dashboard: !isDev });
   await ensureOciRuntime();
 
   await using running = new AsyncDisposableStack();
@@ -47,7 +52,8 @@ await runMain(async () => {
   if (problem) warn(`The local host ${bold(name)} takes no sandboxes: ${problem}`);
   else if (name) done(`The local host ${bold(name)} is online`);
 
-  announce(gateway.url, control, performance.now() - started);
+  const dashboardUrl = isDev ? running.use(await startDevServer(gateway.port)).url : gateway.url;
+  announce(dashboardUrl, control, performance.now() - started);
   await stopped;
   console.log('\nStopping; sandboxes on this machine are paused until the next start.');
   await running.disposeAsync();

@@ -30,8 +30,9 @@ const ARTIFACTS: readonly Artifact[] = [
 ];
 
 /** Builds what has never been built, or has changed since. */
-export async function buildWhatIsMissing(): Promise<void> {
+export async function buildWhatIsMissing({ dashboard }: { dashboard: boolean }): Promise<void> {
   for (const { workspace, label, output, sources } of ARTIFACTS) {
+    if (workspace === 'web' && !dashboard) continue;
     const built = await modifiedAt(output);
     const changed = Math.max(...(await Promise.all(sources.map(newest))));
     if (built > changed) continue;

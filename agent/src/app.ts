@@ -65,7 +65,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
     const state = await createStateDir(config.stateDir);
     own(await acquireLock(state.lock));
     const finder = deps.finder ?? new OciRuntimeFinder(config, state, log.child({ part: 'runtime' }));
-    const measure = async () => measureHost(state.root, await finder.find());
+    const measure = async () => measureHost(state.root, await finder.find(), config);
 
     const store = new CredentialStore(state.credentials);
     const credentials = await enrol(

@@ -30,6 +30,9 @@ export interface HostSpecs {
   readonly bootId: string;
   readonly runtime: { readonly name: string; readonly version: string } | null;
   readonly conditions: readonly AgentCondition[];
+  /** Where the machine is, when its operator says so. */
+  readonly provider: string | null;
+  readonly availabilityZone: string | null;
 }
 
 export interface HostLoad {
@@ -38,10 +41,15 @@ export interface HostLoad {
   readonly diskUsedMb: number;
 }
 
-/** Measures this machine. @param stateDir the file system sandboxes' disks live on. */
+/**
+ * Measures this machine.
+ *
+ * @param stateDir the file system that sandboxes' disks live on.
+ */
 export async function measureHost(
   stateDir: string,
   finding: RuntimeFinding,
+  location: { readonly provider: string | undefined; readonly zone: string | undefined },
 ): Promise<{ specs: HostSpecs; load: HostLoad }> {
   const [disk, memory, os, bootId] = await Promise.all([statfs(stateDir), readMemory(), readOsName(), readBootId()]);
   const diskBytes = disk.blocks * disk.bsize;
@@ -52,13 +60,14 @@ export async function measureHost(
   if (diskFree < diskBytes * DISK_PRESSURE_FREE) {
     conditions.push({
       type: 'DISK_PRESSURE',
-      message: `Only ${Math.round(diskFree / MIB)} MiB are free on the disk of ${stateDir}.`,
+      // Without figures: a condition that changes with every beat would be a change of the host with every beat.
+      message: `Less than ${DISK_PRESSURE_FREE * 100} % of the disk of ${stateDir} is free.`,
     });
   }
   if (memory.available < memory.total * MEMORY_PRESSURE_FREE) {
     conditions.push({
       type: 'MEMORY_PRESSURE',
-      message: `Only ${Math.round(memory.available / MIB)} MiB of memory are available.`,
+      message: `Less than ${MEMORY_PRESSURE_FREE * 100} % of the memory is available.`,
     });
   }
   return {
@@ -74,6 +83,8 @@ export async function measureHost(
       bootId,
       runtime: runtime ? { name: runtime.name, version: runtime.version } : null,
       conditions,
+      provider: location.provider ?? null,
+      availabilityZone: location.zone ?? null,
     },
     load: {
       load1: loadavg()[0] ?? 0,

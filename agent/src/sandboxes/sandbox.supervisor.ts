@@ -1,9 +1,10 @@
 import { RookeryError } from '@rookery/wire/errors.ts';
+import { inventoryDigest } from '@rookery/wire/inventory-digest.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { mapIterator } from '@rookery/wire/push-iterator.ts';
 import type { RuntimeFinder } from '../runtime/runtime-finder.ts';
 import type { ContainerStatus, ExecEvent, ExecRequest, Runtime } from '../runtime/runtime.ts';
-import { inventoryDigest, observed, type Inventory, type ObservedSandbox } from './inventory.ts';
+import { observed, type Inventory, type ObservedSandbox } from './inventory.ts';
 import { KeyedQueue } from './sandbox.queue.ts';
 import {
   accept,

@@ -96,3 +96,11 @@ async function migrate(orm: MikroORM, log: Logger): Promise<void> {
     if (done.length > 0) log.info({ migrations: done.map(({ name }) => name) }, 'database migrated');
   });
 }
+
+/** Whether an error says that a row with the same key was there already. */
+export function isUniqueViolation(error: unknown, constraint: string): boolean {
+  for (let at = error as { code?: string; constraint?: string; message?: string; cause?: unknown } | undefined; at; at = at.cause as never) {
+    if (at.code === '23505' && (at.constraint === constraint || at.message?.includes(constraint))) return true;
+  }
+  return false;
+}

@@ -1,6 +1,7 @@
 import { resolveCursorConnection } from '@pothos/plugin-relay';
 import { RookeryError } from '@rookery/wire/errors.ts';
 import { fromGlobalId, isUuid, type NodeType } from '../kernel/global-id.ts';
+import { IdempotencyKeyReused, UserError } from '../kernel/user-errors.ts';
 import type { FleetBuilder } from './builder.ts';
 import { STREAM_KINDS } from './events/change-stream.ts';
 import type { Label } from './hosts/host.entity.ts';
@@ -23,6 +24,7 @@ export function addShared(builder: FleetBuilder) {
       'RESET: the cursor is past retention; what follows are SNAPSHOT events of all there is and then SNAPSHOT_COMPLETE: forget what is not among them.',
     values: STREAM_KINDS,
   });
+  builder.objectType(IdempotencyKeyReused, { name: 'IdempotencyKeyReused', interfaces: [UserError] });
   return { Label: LabelRef, LabelInput, ChangeKind };
 }
 

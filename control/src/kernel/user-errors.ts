@@ -35,6 +35,13 @@ export class NotPermitted extends UserError {
   }
 }
 
+/** The idempotency key was used before, for something else. */
+export class IdempotencyKeyReused extends UserError {
+  constructor() {
+    super('IDEMPOTENCY_KEY_REUSED', 'This idempotency key was used for a different request.', ['input', 'idempotencyKey']);
+  }
+}
+
 export class NameTaken extends UserError {
   constructor(what: string, name: string) {
     super('NAME_TAKEN', `There is already a ${what} called "${name}".`, ['input', 'name']);

@@ -68,6 +68,8 @@ export function agentChannelSchema(): GraphQLSchema {
       bootId: t.string({ required: true }),
       runtime: t.field({ type: RuntimeInput, description: 'Null when there is none that works.' }),
       conditions: t.field({ type: [AgentConditionInput], required: true }),
+      provider: t.string({ description: 'Where the machine is, when its operator says so.' }),
+      availabilityZone: t.string(),
     }),
   });
   const RegisterHostInput = builder.inputType('RegisterHostInput', {
@@ -194,8 +196,10 @@ function authenticated({ host }: AgentChannelContext): AuthenticatedHost {
   return host;
 }
 
-function toSpecs({ runtime, ...specs }: Omit<HostSpecs, 'runtime'> & { runtime?: HostSpecs['runtime'] | undefined }): HostSpecs {
-  return { ...specs, runtime: runtime ?? null };
+type Optional = 'runtime' | 'provider' | 'availabilityZone';
+
+function toSpecs({ runtime, provider, availabilityZone, ...specs }: Omit<HostSpecs, Optional> & { [Key in Optional]?: HostSpecs[Key] | undefined }): HostSpecs {
+  return { ...specs, runtime: runtime ?? null, provider: provider ?? null, availabilityZone: availabilityZone ?? null };
 }
 
 interface ReportedSandbox {

@@ -9,7 +9,7 @@ import type { EventHub } from '../events/event-hub.ts';
 import type { EventLog } from '../events/event-log.ts';
 import type { Convergence } from '../sandboxes/convergence.service.ts';
 import { transitionSandbox } from '../sandboxes/sandbox.record.ts';
-import { isEnded, observe, requestDestroy } from '../sandboxes/sandbox.state.ts';
+import { isEnded, observe, requestDestroy, type SandboxState, type Transition } from '../sandboxes/sandbox.state.ts';
 import type { FleetDatabase, FleetTransaction, HostRow, SandboxRow } from '../tables.ts';
 import type { HostClientPool } from '../tunnels/host-client-pool.ts';
 import type { HostService } from './host.service.ts';
@@ -118,7 +118,7 @@ export class HostDeletion {
   async #finish(hostId: string, doomed: readonly SandboxRow[]): Promise<SandboxRow[]> {
     const { events, convergence, disconnect, log } = this.#deps;
     for (const { id } of doomed) {
-      await events.transaction('control', (tx, record) => transitionSandbox(tx, record, id, 'sandbox.destroy_requested', requestDestroy));
+      await events.transaction('control', (tx, record) => transitionSandbox(tx, record, id, 'sandbox.destroy_requested', becauseOfHost));
     }
     // Best effort: a host that is away cannot be asked, and is not waited for.
     await withDeadline(Promise.all(doomed.map(({ id }) => convergence.push(id))), REMOVAL_DEADLINE_MS, () =>
@@ -142,6 +142,12 @@ export class HostDeletion {
     if (doomed.length === 0) return [];
     return this.#deps.database.query.selectFrom('Sandbox').selectAll().where('id', 'in', doomed.map(({ id }) => id)).execute();
   }
+}
+
+/** As when somebody destroys it, with the reason said. */
+function becauseOfHost(state: SandboxState): Transition {
+  const { changes, push } = requestDestroy(state);
+  return { changes: Object.keys(changes).length > 0 ? { ...changes, statusReason: 'Its host was deleted.' } : changes, push };
 }
 
 type Query = Pick<FleetTransaction, 'selectFrom'>;

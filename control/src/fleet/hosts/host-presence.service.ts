@@ -17,6 +17,9 @@ export interface HostSpecs {
   readonly bootId: string;
   readonly runtime: { readonly name: string; readonly version: string } | null;
   readonly conditions: readonly AgentCondition[];
+  /** Where the machine is, when its operator says so; null leaves what people entered. */
+  readonly provider: string | null;
+  readonly availabilityZone: string | null;
 }
 
 /** Hosts silenced in one transaction; more holds more row locks at once. */
@@ -154,9 +157,11 @@ export class HostPresence {
   }
 }
 
-export function specsToColumns({ runtime, conditions, ...specs }: HostSpecs): Partial<HostRow> {
+export function specsToColumns({ runtime, conditions, provider, availabilityZone, ...specs }: HostSpecs): Partial<HostRow> {
   return {
     ...specs,
+    ...(provider === null ? {} : { provider }),
+    ...(availabilityZone === null ? {} : { availabilityZone }),
     runtimeName: runtime?.name ?? null,
     runtimeVersion: runtime?.version ?? null,
     agentConditions: conditions.map(({ type, message }) => ({ type, message })),

@@ -51,8 +51,12 @@ export const HostSchema = defineEntity({
     registeredAt: p.datetime().nullable(),
     createdAt: p.datetime().defaultRaw('now()'),
     createdBy: p.uuid().nullable(),
+    idempotencyKey: p.text().nullable(),
+    /** Hash of the request that the key was first used with. */
+    requestHash: p.text().nullable(),
     revision: p.integer().default(1),
   },
+  uniques: [{ name: 'hosts_idempotency_key', properties: ['createdBy', 'idempotencyKey'] }],
   indexes: [
     {
       name: 'hosts_name_key',

@@ -1,5 +1,5 @@
 import { fromGlobalId, toGlobalId } from '../../kernel/global-id.ts';
-import { InvalidInput, NameTaken, NotFound, NotPermitted, UserError } from '../../kernel/user-errors.ts';
+import { IdempotencyKeyReused, InvalidInput, NameTaken, NotFound, NotPermitted, UserError } from '../../kernel/user-errors.ts';
 import type { FleetBuilder } from '../builder.ts';
 import { toCursor, type StreamItem } from '../events/change-stream.ts';
 import type { SandboxTypes } from '../sandboxes/sandbox.schema.ts';
@@ -209,6 +209,7 @@ export function addHosts(builder: FleetBuilder, Host: HostRef, { Label, LabelInp
       labels: t.field({ type: [LabelInput] }),
       provider: t.string(),
       availabilityZone: t.string(),
+      idempotencyKey: t.string({ description: 'The same request with the same key answers with the same host and a fresh token, until a machine has joined.' }),
     }),
   });
   const DeleteHostInput = builder.inputType('DeleteHostInput', {
@@ -222,7 +223,7 @@ export function addHosts(builder: FleetBuilder, Host: HostRef, { Label, LabelInp
   builder.mutationFields((t) => ({
     createHost: t.field({
       type: HostCreated,
-      errors: { types: [InvalidInput, NameTaken, NotFound, NotPermitted, TeamNotByoc], union: { name: 'CreateHostResult' } },
+      errors: { types: [IdempotencyKeyReused, InvalidInput, NameTaken, NotFound, NotPermitted, TeamNotByoc], union: { name: 'CreateHostResult' } },
       args: { input: t.arg({ type: CreateHostInput, required: true }) },
       resolve: (_root, { input }, { viewer, services }) =>
         services.hosts.create(viewer, { ...input, teamId: idArgument('Team', input.teamId) }),

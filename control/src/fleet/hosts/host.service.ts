@@ -3,15 +3,16 @@ import { AgentEndpoint } from '@rookery/wire/endpoints.ts';
 import { sql } from 'kysely';
 import { v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
+import { isUniqueViolation } from '../../database/database.ts';
 import { authorize, may, signedIn } from '../../kernel/authority.ts';
 import { inputField, parseInput } from '../../kernel/input.ts';
 import type { AccountsPort } from '../../kernel/ports.ts';
-import { InvalidInput, NameTaken, UserError } from '../../kernel/user-errors.ts';
+import { IdempotencyKeyReused, InvalidInput, NameTaken, UserError } from '../../kernel/user-errors.ts';
 import { actorOf, teamsOf, type Actor, type Viewer } from '../../kernel/viewer.ts';
 import { toCursor } from '../events/change-stream.ts';
 import type { EventHub } from '../events/event-hub.ts';
 import type { EventLog } from '../events/event-log.ts';
-import type { FleetDatabase, HostLeaseRow, HostRow } from '../tables.ts';
+import type { FleetDatabase, FleetTransaction, HostLeaseRow, HostRow } from '../tables.ts';
 import { HOST_KINDS, type HostKind, type HostStatus } from './host.state.ts';
 
 /** The team may not bring its own hosts. */
@@ -55,6 +56,7 @@ const createHostInput = z.object({
   labels: inputField.labels().nullish(),
   provider: inputField.text(63).nullish(),
   availabilityZone: inputField.text(63).nullish(),
+  idempotencyKey: inputField.idempotencyKey().nullish(),
 });
 
 export interface HostServiceDeps {
@@ -78,11 +80,12 @@ export class HostService {
    * Makes a host that waits for its machine, with a token that one machine can spend once.
    *
    * @param input ids in it are row ids.
-   * @throws {InvalidInput | NameTaken | NotFound | NotPermitted | TeamNotByoc}
+   * @throws {InvalidInput | NameTaken | NotFound | NotPermitted | TeamNotByoc | IdempotencyKeyReused}
    */
   async create(viewer: Viewer | null, input: unknown): Promise<CreatedHost> {
     const someone = signedIn(viewer);
-    const { name, kind, teamId, labels, provider, availabilityZone } = parseInput(createHostInput, input);
+    const request = parseInput(createHostInput, input);
+    const { name, kind, teamId, labels, provider, availabilityZone, idempotencyKey } = request;
     if (kind === 'BYOC' && !teamId) throw new InvalidInput('teamId: a BYOC host belongs to a team', ['input', 'teamId']);
     if (kind === 'PLATFORM' && teamId) throw new InvalidInput('teamId: a platform host belongs to no team', ['input', 'teamId']);
     const owner = { teamId: teamId ?? null };
@@ -91,6 +94,9 @@ export class HostService {
     else authorize(someone, 'host:create', team && owner, 'team');
     if (team && !team.isByoc) throw new TeamNotByoc();
 
+    const requestHash = sha256(JSON.stringify(request));
+    const known = idempotencyKey ? await this.#retried(someone, idempotencyKey, requestHash) : undefined;
+    if (known) return known;
     return this.#create(actorOf(someone), {
       name,
       kind,
@@ -99,6 +105,8 @@ export class HostService {
       provider: provider ?? null,
       availabilityZone: availabilityZone ?? null,
       createdBy: someone.userId,
+      idempotencyKey: idempotencyKey ?? null,
+      requestHash,
     });
   }
 
@@ -111,7 +119,7 @@ export class HostService {
     for (let attempt = 1; ; attempt++) {
       try {
         const name = attempt === 1 ? base : `${base}-${attempt}`;
-        return await this.#create('control', { name, kind: 'PLATFORM', teamId: null, labels: [], provider: 'local', availabilityZone: null, createdBy: null });
+        return await this.#create('control', { name, kind: 'PLATFORM', teamId: null, labels: [], provider: 'local', availabilityZone: null, createdBy: null, idempotencyKey: null, requestHash: null });
       } catch (error) {
         if (!(error instanceof NameTaken) || attempt >= 100) throw error;
       }
@@ -125,28 +133,47 @@ export class HostService {
 
   async #create(
     actor: Actor,
-    fields: Pick<HostRow, 'name' | 'kind' | 'teamId' | 'labels' | 'provider' | 'availabilityZone' | 'createdBy'>,
+    fields: Pick<HostRow, 'name' | 'kind' | 'teamId' | 'labels' | 'provider' | 'availabilityZone' | 'createdBy' | 'idempotencyKey' | 'requestHash'>,
   ): Promise<CreatedHost> {
-    const token = newSecret('rkt');
-    const expiresAt = new Date(Date.now() + REGISTRATION_TOKEN_SECONDS * 1_000);
-    const host = await this.#deps.events
+    const { host, ...token } = await this.#deps.events
       .transaction(actor, async (tx, record) => {
         const row = await tx
           .insertInto('Host')
           .values({ ...fields, id: uuidv7(), status: 'PENDING', agentConditions: [], createdAt: new Date() } as never)
           .returningAll()
           .executeTakeFirstOrThrow();
-        await tx
-          .insertInto('RegistrationToken')
-          .values({ hash: sha256(token), hostId: row.id, expiresAt, createdAt: new Date() })
-          .execute();
         await record([{ subject: 'HOST', change: 'CREATED', type: 'host.created', row }]);
-        return row;
+        return { host: row, ...(await issueToken(tx, row.id)) };
       })
       .catch((error: unknown) => {
         if (isUniqueViolation(error, 'hosts_name_key')) throw new NameTaken('host', fields.name);
         throw error;
       });
+    return this.#created(host, token);
+  }
+
+  /**
+   * The answer to a request that was sent again because its answer was lost. Tokens are kept as
+   * hashes only, so the host gets a fresh one in place of the one that nobody has seen.
+   */
+  async #retried(viewer: Viewer, idempotencyKey: string, requestHash: string): Promise<CreatedHost | undefined> {
+    return this.#deps.database.transaction(async (tx) => {
+      const host = await tx
+        .selectFrom('Host')
+        .selectAll()
+        .where('createdBy', '=', viewer.userId)
+        .where('idempotencyKey', '=', idempotencyKey)
+        .forUpdate()
+        .executeTakeFirst();
+      if (!host) return undefined;
+      // Once a machine has joined, a second token would let a second machine in.
+      if (host.requestHash !== requestHash || host.registeredAt || host.deletedAt) throw new IdempotencyKeyReused();
+      await tx.deleteFrom('RegistrationToken').where('hostId', '=', host.id).execute();
+      return this.#created(host, await issueToken(tx, host.id));
+    });
+  }
+
+  #created(host: HostRow, { token, expiresAt }: IssuedToken): CreatedHost {
     return {
       host,
       registrationToken: token,
@@ -209,14 +236,19 @@ export class HostService {
   }
 }
 
+interface IssuedToken {
+  readonly token: string;
+  readonly expiresAt: Date;
+}
+
+async function issueToken(tx: FleetTransaction, hostId: string): Promise<IssuedToken> {
+  const token = newSecret('rkt');
+  const expiresAt = new Date(Date.now() + REGISTRATION_TOKEN_SECONDS * 1_000);
+  await tx.insertInto('RegistrationToken').values({ hash: sha256(token), hostId, expiresAt, createdAt: new Date() }).execute();
+  return { token, expiresAt };
+}
+
 /** What to paste on the machine that is to become the host. */
 export function joinCommand(agentUrl: string, token: string): string {
   return `curl -fsSL ${agentUrl}${AgentEndpoint.bundle} -o rookery-agent.mjs && node rookery-agent.mjs join ${agentUrl} ${token}`;
-}
-
-export function isUniqueViolation(error: unknown, constraint: string): boolean {
-  for (let at = error as { code?: string; constraint?: string; message?: string; cause?: unknown } | undefined; at; at = at.cause as never) {
-    if (at.code === '23505' && (at.constraint === constraint || at.message?.includes(constraint))) return true;
-  }
-  return false;
 }

@@ -53,7 +53,7 @@ export async function reserve(
     const verdict = await explain(tx, request, cpuOvercommit);
     if (host) {
       // Our own reservation may have filled the host that passed a moment ago.
-      return { host, placement: { strategy: 'round-robin', candidates: Math.max(verdict.fitting, 1), rejections: verdict.rejections } };
+      return { host, placement: { strategy: 'ROUND_ROBIN', candidates: Math.max(verdict.fitting, 1), rejections: verdict.rejections } };
     }
     if (verdict.fitting === 0) throw new NoHostFits(verdict.hosts, verdict.rejections, verdict.never);
   }
@@ -68,13 +68,13 @@ const eligible = (request: PlacementRequest) => sql<boolean>`
 /** The filters in the order of {@link PLACEMENT_FILTERS}; each says whether a host passes. */
 function filters(request: PlacementRequest, cpuOvercommit: number): Record<PlacementFilter, ReturnType<typeof sql<boolean>>> {
   return {
-    'requested-host': sql`(${request.hostId}::uuid is null or host.id = ${request.hostId}::uuid)`,
-    status: sql`host.status = 'ONLINE'`,
-    tunnel: sql`host.tunnel_replica is not null`,
-    cordoned: sql`(host.cordoned_at is null and host.deleting_at is null)`,
-    runtime: sql`(host.runtime_name is not null
+    REQUESTED_HOST: sql`(${request.hostId}::uuid is null or host.id = ${request.hostId}::uuid)`,
+    STATUS: sql`host.status = 'ONLINE'`,
+    TUNNEL: sql`host.tunnel_replica is not null`,
+    CORDONED: sql`(host.cordoned_at is null and host.deleting_at is null)`,
+    RUNTIME: sql`(host.runtime_name is not null
       and not host.agent_conditions @> '[{"type":"NO_RUNTIME"}]' and not host.agent_conditions @> '[{"type":"DISK_PRESSURE"}]')`,
-    capacity: sql`(host.allocated_milli_vcpus + ${request.milliVcpus} <= host.cpu_cores * 1000 * ${cpuOvercommit}::float8
+    CAPACITY: sql`(host.allocated_milli_vcpus + ${request.milliVcpus} <= host.cpu_cores * 1000 * ${cpuOvercommit}::float8
       and host.allocated_memory_mb + ${request.memoryMb} <= host.memory_mb
       and host.allocated_disk_mb + ${request.diskMb} <= host.disk_gb * 1024)`,
   };
@@ -132,17 +132,17 @@ async function explain(tx: FleetTransaction, request: PlacementRequest, cpuOverc
     hosts: rows.reduce((sum, row) => sum + Number(row.hosts), 0),
     fitting: count(null),
     rejections: PLACEMENT_FILTERS.map((filter) => ({ filter, hosts: count(filter) })).filter(({ hosts }) => hosts > 0),
-    never: rows.length > 0 && !rows.some((row) => row.filter !== 'requested-host' && row.couldEver),
+    never: rows.length > 0 && !rows.some((row) => row.filter !== 'REQUESTED_HOST' && row.couldEver),
   };
 }
 
 const FILTER_WORDS: Record<PlacementFilter, string> = {
-  'requested-host': 'not the requested host',
-  status: 'not online',
-  tunnel: 'tunnel down',
-  cordoned: 'cordoned or being deleted',
-  runtime: 'no usable runtime',
-  capacity: 'not enough free capacity',
+  REQUESTED_HOST: 'not the requested host',
+  STATUS: 'not online',
+  TUNNEL: 'tunnel down',
+  CORDONED: 'cordoned or being deleted',
+  RUNTIME: 'no usable runtime',
+  CAPACITY: 'not enough free capacity',
 };
 
 function describeRefusal(hosts: number, rejections: PlacementRejection[], never: boolean): string {

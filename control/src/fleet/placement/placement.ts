@@ -12,8 +12,9 @@ export interface PlacementRejection {
   hosts: number;
 }
 
-export type PlacementStrategy = 'round-robin';
+export const PLACEMENT_STRATEGIES = ['ROUND_ROBIN'] as const;
+export type PlacementStrategy = (typeof PLACEMENT_STRATEGIES)[number];
 
 /** In the order in which they are asked; the names are part of the API. */
-export const PLACEMENT_FILTERS = ['requested-host', 'status', 'tunnel', 'cordoned', 'runtime', 'capacity'] as const;
+export const PLACEMENT_FILTERS = ['REQUESTED_HOST', 'STATUS', 'TUNNEL', 'CORDONED', 'RUNTIME', 'CAPACITY'] as const;
 export type PlacementFilter = (typeof PLACEMENT_FILTERS)[number];

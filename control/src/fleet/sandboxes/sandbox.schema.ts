@@ -1,15 +1,15 @@
 import type { ObjectFieldBuilder } from '@pothos/core';
 import { fromGlobalId, toGlobalId } from '../../kernel/global-id.ts';
-import { InvalidInput, NotFound, NotPermitted, UserError } from '../../kernel/user-errors.ts';
+import { IdempotencyKeyReused, InvalidInput, NotFound, NotPermitted, UserError } from '../../kernel/user-errors.ts';
 import type { FleetBuilder } from '../builder.ts';
 import { toCursor, type StreamItem } from '../events/change-stream.ts';
 import type { HostRef } from '../hosts/host.schema.ts';
 import { NoHostFits } from '../placement/placement.service.ts';
-import type { Placement as PlacementRecord, PlacementRejection as PlacementRejectionRecord } from '../placement/placement.ts';
+import { PLACEMENT_FILTERS, PLACEMENT_STRATEGIES, type Placement as PlacementRecord, type PlacementRejection as PlacementRejectionRecord } from '../placement/placement.ts';
 import { connectionByIds, idArgument, NO_SUCH_ROW, type SharedTypes } from '../shared.schema.ts';
 import type { HostRow, SandboxRow } from '../tables.ts';
 import { HostUnavailable, SandboxNotRunning, type ExecOutput } from './exec.service.ts';
-import { IdempotencyKeyReused, type SandboxFilter, type SandboxWithCursor } from './sandbox.service.ts';
+import type { SandboxFilter, SandboxWithCursor } from './sandbox.service.ts';
 import { SANDBOX_STATUSES } from './sandbox.state.ts';
 import { sandboxChanges } from './sandbox.stream.ts';
 
@@ -19,14 +19,19 @@ export function addSandboxes(builder: FleetBuilder, Host: HostRef, { Label, Labe
     description: 'MISSING: its host is silent; reversible. STOPPED and ERROR: nothing runs any more, statusReason says why.',
     values: SANDBOX_STATUSES,
   });
+  const PlacementFilter = builder.enumType('PlacementFilter', {
+    description: 'What a host must pass to be a candidate, in the order in which it is asked.',
+    values: PLACEMENT_FILTERS,
+  });
+  const PlacementStrategy = builder.enumType('PlacementStrategy', { values: PLACEMENT_STRATEGIES });
   const PlacementRejection = builder.objectRef<PlacementRejectionRecord>('PlacementRejection').implement({
     description: 'How many hosts one filter turned away; a host counts under the first filter that it fails.',
-    fields: (t) => ({ filter: t.exposeString('filter'), hosts: t.exposeInt('hosts') }),
+    fields: (t) => ({ filter: t.expose('filter', { type: PlacementFilter }), hosts: t.exposeInt('hosts') }),
   });
   const Placement = builder.objectRef<PlacementRecord>('Placement').implement({
     description: 'Why a sandbox is on its host.',
     fields: (t) => ({
-      strategy: t.exposeString('strategy'),
+      strategy: t.expose('strategy', { type: PlacementStrategy }),
       candidates: t.exposeInt('candidates', { description: 'Hosts that passed every filter.' }),
       rejections: t.expose('rejections', { type: [PlacementRejection] }),
     }),
@@ -135,7 +140,6 @@ export function addSandboxes(builder: FleetBuilder, Host: HostRef, { Label, Labe
       never: t.exposeBoolean('never', { description: 'True: no host could hold it even when empty. False: none can right now.' }),
     }),
   });
-  builder.objectType(IdempotencyKeyReused, { name: 'IdempotencyKeyReused', interfaces: [UserError] });
   builder.objectType(SandboxNotRunning, {
     name: 'SandboxNotRunning',
     interfaces: [UserError],

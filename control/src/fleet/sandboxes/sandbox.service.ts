@@ -2,29 +2,22 @@ import { sha256 } from '@rookery/wire/secrets.ts';
 import { v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
 import { sql } from 'kysely';
+import { isUniqueViolation } from '../../database/database.ts';
 import { authorize, may, signedIn } from '../../kernel/authority.ts';
 import { inputField, parseInput } from '../../kernel/input.ts';
 import type { AccountsPort } from '../../kernel/ports.ts';
-import { NotFound, UserError } from '../../kernel/user-errors.ts';
+import { IdempotencyKeyReused, NotFound } from '../../kernel/user-errors.ts';
 import { actorOf, teamsOf, type Viewer } from '../../kernel/viewer.ts';
 import { toCursor } from '../events/change-stream.ts';
 import type { EventHub } from '../events/event-hub.ts';
 import type { EventLog } from '../events/event-log.ts';
 import type { Page } from '../hosts/host.service.ts';
-import { isUniqueViolation } from '../hosts/host.service.ts';
 import { reserve } from '../placement/placement.service.ts';
 import type { FleetDatabase, SandboxRow } from '../tables.ts';
 import type { Convergence } from './convergence.service.ts';
 import { generateName } from './sandbox.names.ts';
 import { transitionSandbox } from './sandbox.record.ts';
 import { requestDestroy, type SandboxStatus } from './sandbox.state.ts';
-
-/** The idempotency key was used before, for something else. */
-export class IdempotencyKeyReused extends UserError {
-  constructor() {
-    super('IDEMPOTENCY_KEY_REUSED', 'This idempotency key was used for a different request.', ['input', 'idempotencyKey']);
-  }
-}
 
 export interface SandboxWithCursor {
   readonly sandbox: SandboxRow;

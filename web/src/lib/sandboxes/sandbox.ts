@@ -31,12 +31,12 @@ export function isLive(sandbox: Pick<Sandbox, 'status'>): boolean {
 
 /** Names of the placement filters in words; one that this build does not know is shown as it is. */
 const filterLabels: Readonly<Record<string, string>> = {
-  'requested-host': 'Not the chosen host',
-  status: 'Not online',
-  tunnel: 'Tunnel down',
-  cordoned: 'Cordoned',
-  runtime: 'No runtime',
-  capacity: 'Not enough free capacity',
+  REQUESTED_HOST: 'Not the chosen host',
+  STATUS: 'Not online',
+  TUNNEL: 'Tunnel down',
+  CORDONED: 'Cordoned',
+  RUNTIME: 'No runtime',
+  CAPACITY: 'Not enough free capacity',
 };
 
 export function rejectionLabel(filter: string): string {

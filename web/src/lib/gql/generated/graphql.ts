@@ -15,6 +15,8 @@ export type ChangeKind =
 
 export type CreateHostInput = {
   availabilityZone?: string | null | undefined;
+  /** The same request with the same key answers with the same host and a fresh token, until a machine has joined. */
+  idempotencyKey?: string | null | undefined;
   kind: HostKind;
   labels?: Array<LabelInput> | null | undefined;
   name: string;
@@ -96,6 +98,18 @@ export type LabelInput = {
   value: string;
 };
 
+/** What a host must pass to be a candidate, in the order in which it is asked. */
+export type PlacementFilter =
+  | 'CAPACITY'
+  | 'CORDONED'
+  | 'REQUESTED_HOST'
+  | 'RUNTIME'
+  | 'STATUS'
+  | 'TUNNEL';
+
+export type PlacementStrategy =
+  | 'ROUND_ROBIN';
+
 /** MISSING: its host is silent; reversible. STOPPED and ERROR: nothing runs any more, statusReason says why. */
 export type SandboxStatus =
   | 'ERROR'
@@ -138,6 +152,7 @@ export type CreateHostMutationVariables = Exact<{
 
 export type CreateHostMutation = { createHost:
     | { __typename: 'HostCreated', registrationToken: string, registrationTokenExpiresAt: string, joinCommand: string, host: { id: string, name: string } }
+    | { __typename: 'IdempotencyKeyReused', message: string, path: Array<string> | null }
     | { __typename: 'InvalidInput', message: string, path: Array<string> | null }
     | { __typename: 'NameTaken', message: string, path: Array<string> | null }
     | { __typename: 'NotFound', message: string, path: Array<string> | null }
@@ -197,7 +212,7 @@ export type SandboxPlacementQueryVariables = Exact<{
 }>;
 
 
-export type SandboxPlacementQuery = { sandbox: { id: string, placement: { strategy: string, candidates: number, rejections: Array<{ filter: string, hosts: number }> } | null } | null };
+export type SandboxPlacementQuery = { sandbox: { id: string, placement: { strategy: PlacementStrategy, candidates: number, rejections: Array<{ filter: PlacementFilter, hosts: number }> } | null } | null };
 
 export type CreateSandboxMutationVariables = Exact<{
   input: CreateSandboxInput;
@@ -207,7 +222,7 @@ export type CreateSandboxMutationVariables = Exact<{
 export type CreateSandboxMutation = { createSandbox:
     | { __typename: 'IdempotencyKeyReused', message: string, path: Array<string> | null }
     | { __typename: 'InvalidInput', message: string, path: Array<string> | null }
-    | { __typename: 'NoHostFits', message: string, candidates: number, never: boolean, path: Array<string> | null, rejections: Array<{ filter: string, hosts: number }> }
+    | { __typename: 'NoHostFits', message: string, candidates: number, never: boolean, path: Array<string> | null, rejections: Array<{ filter: PlacementFilter, hosts: number }> }
     | { __typename: 'NotFound', message: string, path: Array<string> | null }
     | { __typename: 'NotPermitted', message: string, path: Array<string> | null }
     | { __typename: 'SandboxCreated', sandbox: { id: string, name: string } }

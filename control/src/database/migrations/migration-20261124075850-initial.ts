@@ -1,8 +1,8 @@
 import { Migration } from '@mikro-orm/migrations';
 
-export class Migration20261124074641_initial extends Migration {
+export class Migration20261124075850_initial extends Migration {
 
-  override name = 'Migration20261124074641_initial';
+  override name = 'Migration20261124075850_initial';
 
   override up(): void | Promise<void> {
     this.addSql(`create table "events" ("id" bigserial primary key, "position" bigint null, "subject" text not null, "subject_id" uuid not null, "change" text not null, "revision" int not null, "team_id" uuid null, "host_id" uuid null, "state" jsonb not null, "type" text not null, "actor" text not null, "at" timestamptz not null default clock_timestamp());`);
@@ -10,8 +10,9 @@ export class Migration20261124074641_initial extends Migration {
     this.addSql(`create index "events_unsequenced" on "events" ("id") where "position" is null;`);
     this.addSql(`create index "events_subject" on "events" ("subject_id", "position");`);
 
-    this.addSql(`create table "hosts" ("id" uuid not null, "name" text not null, "kind" text not null, "status" text not null, "team_id" uuid null, "provider" text null, "availability_zone" text null, "labels" jsonb not null, "hostname" text null, "arch" text null, "os" text null, "kernel" text null, "cpu_cores" int null, "memory_mb" int null, "disk_gb" int null, "agent_version" text null, "boot_id" text null, "runtime_name" text null, "runtime_version" text null, "agent_conditions" jsonb not null, "allocated_sandboxes" int not null default 0, "allocated_milli_vcpus" int not null default 0, "allocated_memory_mb" int not null default 0, "allocated_disk_mb" int not null default 0, "last_placement" bigint not null default '0', "tunnel_replica" uuid null, "cordoned_at" timestamptz null, "deleting_at" timestamptz null, "deleted_at" timestamptz null, "registered_at" timestamptz null, "created_at" timestamptz not null default now(), "created_by" uuid null, "revision" int not null default 1, primary key ("id"));`);
+    this.addSql(`create table "hosts" ("id" uuid not null, "name" text not null, "kind" text not null, "status" text not null, "team_id" uuid null, "provider" text null, "availability_zone" text null, "labels" jsonb not null, "hostname" text null, "arch" text null, "os" text null, "kernel" text null, "cpu_cores" int null, "memory_mb" int null, "disk_gb" int null, "agent_version" text null, "boot_id" text null, "runtime_name" text null, "runtime_version" text null, "agent_conditions" jsonb not null, "allocated_sandboxes" int not null default 0, "allocated_milli_vcpus" int not null default 0, "allocated_memory_mb" int not null default 0, "allocated_disk_mb" int not null default 0, "last_placement" bigint not null default '0', "tunnel_replica" uuid null, "cordoned_at" timestamptz null, "deleting_at" timestamptz null, "deleted_at" timestamptz null, "registered_at" timestamptz null, "created_at" timestamptz not null default now(), "created_by" uuid null, "idempotency_key" text null, "request_hash" text null, "revision" int not null default 1, primary key ("id"));`);
     this.addSql(`create unique index "hosts_name_key" on "hosts" (coalesce("team_id", '00000000-0000-0000-0000-000000000000'), "name") where "deleted_at" is null;`);
+    this.addSql(`alter table "hosts" add constraint "hosts_idempotency_key" unique ("created_by", "idempotency_key");`);
 
     this.addSql(`create table "host_identities" ("host_id" uuid not null, "public_key" text not null, "jkt" text not null, "revoked_at" timestamptz null, "created_at" timestamptz not null default now(), primary key ("host_id"));`);
 

@@ -6,7 +6,8 @@ import { createAgent, type Agent } from './app.ts';
 import { readAgentConfig } from './config.ts';
 import { fixedRuntime, type RuntimeFinder } from './runtime/runtime-finder.ts';
 import { SimulatedRuntime } from './runtime/simulated-runtime.ts';
-import { inventoryDigest, type Inventory, type ObservedSandbox } from './sandboxes/inventory.ts';
+import { inventoryDigest } from '@rookery/wire/inventory-digest.ts';
+import type { Inventory, ObservedSandbox } from './sandboxes/inventory.ts';
 
 const APPLY = `mutation ($spec: SandboxSpecInput!, $generation: Int!) { applySandbox(spec: $spec, generation: $generation) { id generation status statusReason } }`;
 const INVENTORY = `{ inventory { epoch bootId digest sandboxes { id generation status statusReason } } }`;

@@ -1,0 +1,189 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import {
+  DESIRED_STATES,
+  ENDED_STATUSES,
+  hostLost,
+  isEnded,
+  markPushed,
+  OBSERVED_STATUSES,
+  observe,
+  requestDestroy,
+  SANDBOX_STATUSES,
+  STATUSES_THAT_GO_MISSING,
+  type ObservedStatus,
+  type SandboxReport,
+  type SandboxState,
+  type SandboxStatus,
+  type Transition,
+} from './sandbox.state.ts';
+
+const NOW = new Date('2026-01-02T03:04:05Z');
+
+function newState(state: Partial<SandboxState> = {}): SandboxState {
+  return {
+    desiredState: 'RUNNING',
+    generation: 1,
+    observedGeneration: 1,
+    status: 'RUNNING',
+    statusReason: null,
+    statusBeforeMissing: state.status === 'MISSING' ? 'RUNNING' : null,
+    holdsReservation: !isEnded(state.status ?? 'RUNNING'),
+    startedAt: NOW,
+    lastActiveAt: null,
+    deletedAt: null,
+    ...state,
+  };
+}
+
+function newReport(status: ObservedStatus, generation = 1): SandboxReport {
+  return { generation, status, statusReason: null, startedAt: NOW, lastActiveAt: null };
+}
+
+const after = (state: SandboxState, { changes }: Transition): SandboxState => ({ ...state, ...changes });
+
+describe('destroying', () => {
+  test.each(SANDBOX_STATUSES)('is legal from %s, makes a new generation and is pushed', (status) => {
+    const state = newState({ status });
+    const transition = requestDestroy(state);
+    expect(transition.push).toBe(true);
+    expect(after(state, transition)).toMatchObject({ desiredState: 'DESTROYED', generation: 2, status: 'STOPPING' });
+  });
+
+  test('twice is the same as once', () => {
+    const state = newState();
+    const once = after(state, requestDestroy(state));
+    expect(requestDestroy(once)).toEqual({ changes: {}, push: true });
+  });
+
+  test('of what is gone changes nothing', () => {
+    expect(requestDestroy(newState({ deletedAt: NOW }))).toEqual({ changes: {}, push: false });
+  });
+
+  test('is finished by the host’s word that it has it no more', () => {
+    const state = newState();
+    const wanted = after(state, requestDestroy(state));
+    expect(after(wanted, observe(wanted, 'absent', NOW))).toMatchObject({ status: 'STOPPED', deletedAt: NOW, holdsReservation: false });
+  });
+
+  test('is pushed again while the host still has it', () => {
+    const state = newState();
+    const wanted = after(state, requestDestroy(state));
+    expect(observe(wanted, newReport('RUNNING', 1), NOW)).toEqual({ changes: {}, push: true });
+    expect(observe(wanted, newReport('RUNNING', 2), NOW)).toEqual({ changes: {}, push: true });
+  });
+});
+
+describe('what a host reports', () => {
+  /** Every status × every report of the current generation. */
+  const table = SANDBOX_STATUSES.flatMap((status) => OBSERVED_STATUSES.map((report) => ({ status, report })));
+  test.each(table)('$status, reported $report', ({ status, report }) => {
+    const state = newState({ status });
+    const next = after(state, observe(state, newReport(report), NOW));
+    expect(next.status).toBe(isEnded(status) ? status : report);
+    expect(next.holdsReservation).toBe(!isEnded(next.status));
+    expect(next.statusBeforeMissing).toBeNull();
+  });
+
+  test.each(SANDBOX_STATUSES)('of an older generation than wanted is dropped in %s, and the wish pushed', (status) => {
+    const state = newState({ status, generation: 3, observedGeneration: 2 });
+    const transition = observe(state, newReport('STOPPED', 2), NOW);
+    expect(transition.push).toBe(true);
+    expect(after(state, transition).holdsReservation).toBe(state.holdsReservation);
+    expect(after(state, transition).observedGeneration).toBe(2);
+  });
+
+  test.each(SANDBOX_STATUSES)('of a generation that was never given out changes nothing in %s', (status) => {
+    expect(observe(newState({ status }), newReport('STOPPED', 2), NOW)).toEqual({ changes: {}, push: false });
+  });
+
+  test('paused although it should run is shown, and pushed', () => {
+    const state = newState();
+    expect(observe(state, newReport('PAUSED'), NOW)).toEqual({ changes: { status: 'PAUSED' }, push: true });
+  });
+
+  test('that says nothing new changes nothing', () => {
+    expect(observe(newState(), newReport('RUNNING'), NOW)).toEqual({ changes: {}, push: false });
+  });
+});
+
+describe('a sandbox that its host does not have', () => {
+  test.each(SANDBOX_STATUSES)('in %s, confirmed before: it has stopped, with a reason', (status) => {
+    const state = newState({ status });
+    const next = after(state, observe(state, 'absent', NOW));
+    expect(next.status).toBe(isEnded(status) ? status : 'STOPPED');
+    expect(next.holdsReservation).toBe(false);
+    if (!isEnded(status)) expect(next.statusReason).toMatch(/no longer has it/);
+  });
+
+  test.each(SANDBOX_STATUSES.filter((status) => !isEnded(status)))('in %s, never confirmed: it is pushed', (status) => {
+    const state = newState({ status, observedGeneration: 0 });
+    const transition = observe(state, 'absent', NOW);
+    expect(transition.push).toBe(true);
+    expect(after(state, transition).holdsReservation).toBe(true);
+  });
+});
+
+describe('a host that falls silent', () => {
+  test.each(SANDBOX_STATUSES)('and a sandbox in %s', (status) => {
+    const state = newState({ status });
+    const lost = after(state, hostLost(state));
+    const goes = (STATUSES_THAT_GO_MISSING as readonly SandboxStatus[]).includes(status);
+    expect(lost.status).toBe(goes ? 'MISSING' : status);
+    if (goes) expect(lost.statusBeforeMissing).toBe(status);
+    expect(lost.holdsReservation).toBe(state.holdsReservation);
+  });
+
+  test.each(STATUSES_THAT_GO_MISSING)('and returns before %s was confirmed: the sandbox is what it was', (status) => {
+    const state = newState({ status, observedGeneration: 0 });
+    const lost = after(state, hostLost(state));
+    expect(after(lost, observe(lost, 'absent', NOW))).toMatchObject({ status, statusBeforeMissing: null, statusReason: null });
+  });
+
+  test('and returns with the sandbox alive: it runs again', () => {
+    const state = newState();
+    const lost = after(state, hostLost(state));
+    expect(after(lost, observe(lost, newReport('RUNNING'), NOW))).toMatchObject({ status: 'RUNNING', statusReason: null });
+  });
+});
+
+test('only a pending sandbox is marked as starting', () => {
+  for (const status of SANDBOX_STATUSES) {
+    expect(markPushed(newState({ status })).changes).toEqual(status === 'PENDING' ? { status: 'STARTING' } : {});
+  }
+});
+
+test('whatever happens in whatever order, nothing comes back from an end, no generation shrinks, and a reservation is released once', () => {
+  const report = fc.record({ status: fc.constantFrom(...OBSERVED_STATUSES), generation: fc.integer({ min: 0, max: 4 }) });
+  const step = fc.oneof(
+    fc.constant((state: SandboxState) => requestDestroy(state)),
+    fc.constant((state: SandboxState) => markPushed(state)),
+    fc.constant((state: SandboxState) => hostLost(state)),
+    fc.constant((state: SandboxState) => observe(state, 'absent', NOW)),
+    report.map(({ status, generation }) => (state: SandboxState) => observe(state, newReport(status, generation), NOW)),
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+      let state = newState({ status: 'PENDING', observedGeneration: 0, startedAt: null });
+      let released = 0;
+      for (const take of steps) {
+        const next = after(state, take(state));
+        expect(DESIRED_STATES).toContain(next.desiredState);
+        expect(next.generation).toBeGreaterThanOrEqual(state.generation);
+        expect(next.observedGeneration).toBeGreaterThanOrEqual(state.observedGeneration);
+        expect(next.observedGeneration).toBeLessThanOrEqual(next.generation);
+        if (state.deletedAt) expect(next).toEqual(state);
+        if (isEnded(state.status) && next.desiredState === 'RUNNING') expect(next.status).toBe(state.status);
+        if (next.status === 'MISSING') expect(next.statusBeforeMissing).not.toBeNull();
+        else expect(next.statusBeforeMissing).toBeNull();
+        if (next.deletedAt) expect(next).toMatchObject({ desiredState: 'DESTROYED', holdsReservation: false });
+        if (state.holdsReservation && !next.holdsReservation) released++;
+        if (!state.holdsReservation) expect(next.holdsReservation).toBe(false);
+        state = next;
+      }
+      expect(released).toBeLessThanOrEqual(1);
+      if ((ENDED_STATUSES as readonly string[]).includes(state.status)) expect(state.holdsReservation).toBe(false);
+    }),
+    { numRuns: 2_000 },
+  );
+});
