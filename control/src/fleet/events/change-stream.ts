@@ -99,8 +99,10 @@ export class ChangeStream<Row extends { id: string }> implements AsyncIterableIt
     }
   }
 
-  #wait(): Promise<void> {
-    return new Promise((resolve) => {
+  async #wait(): Promise<void> {
+    // The reader may have left while the log was being read.
+    if (this.#done) return;
+    await new Promise<void>((resolve) => {
       const stop = this.#options.hub.onNext(this.#position, resolve);
       this.#stopWaiting = () => {
         stop();

@@ -1,0 +1,132 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { insertHost, openTestDatabase } from '../../../test/harness.ts';
+import type { DatabaseConnection } from '../../database/database.ts';
+import type { FleetDatabase, FleetTables, HostRow } from '../tables.ts';
+import { NoHostFits, reserve, type PlacementRequest } from './placement.service.ts';
+
+let connection: DatabaseConnection;
+let database: FleetDatabase;
+const teamId = randomUUID();
+
+beforeAll(async () => {
+  connection = await openTestDatabase();
+  database = connection.as<FleetTables>();
+});
+beforeEach(async () => {
+  await database.query.deleteFrom('Host').execute();
+});
+afterAll(() => connection[Symbol.asyncDispose]());
+
+const newRequest = (request: Partial<PlacementRequest> = {}): PlacementRequest => ({ teamId, milliVcpus: 1_000, memoryMb: 512, diskMb: 1_024, hostId: null, ...request });
+
+const place = (request: Partial<PlacementRequest> = {}, cpuOvercommit = 1) => database.transaction((tx) => reserve(tx, newRequest(request), cpuOvercommit));
+
+async function refusal(request: Partial<PlacementRequest> = {}): Promise<NoHostFits> {
+  const error: unknown = await place(request).then(() => undefined, (reason: unknown) => reason);
+  expect(error).toBeInstanceOf(NoHostFits);
+  return error as NoHostFits;
+}
+
+test('a hundred placements at once fill two hosts to the brim and overbook neither', async () => {
+  await insertHost(connection, { cpuCores: 8, memoryMb: 4_096 });
+  await insertHost(connection, { cpuCores: 4, memoryMb: 65_536 });
+  const outcomes = await Promise.allSettled(Array.from({ length: 100 }, () => place()));
+  // Eight by memory on the first (8 × 512 MiB), four by CPU on the second.
+  expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(12);
+  for (const outcome of outcomes) if (outcome.status === 'rejected') expect(outcome.reason).toBeInstanceOf(NoHostFits);
+  for (const host of await database.query.selectFrom('Host').selectAll().execute()) {
+    expect(host.allocatedMilliVcpus).toBeLessThanOrEqual((host.cpuCores ?? 0) * 1_000);
+    expect(host.allocatedMemoryMb).toBeLessThanOrEqual(host.memoryMb ?? 0);
+    expect(host.allocatedSandboxes * 1_000).toBe(host.allocatedMilliVcpus);
+  }
+});
+
+test('placements go round the hosts', async () => {
+  const hosts = await Promise.all([insertHost(connection), insertHost(connection), insertHost(connection)]);
+  const chosen: string[] = [];
+  for (let n = 0; n < 6; n++) chosen.push((await place()).host.id);
+  expect(new Set(chosen.slice(0, 3))).toEqual(new Set(hosts.map(({ id }) => id)));
+  expect(chosen.slice(3)).toEqual(chosen.slice(0, 3));
+});
+
+test('a host that is being placed on by someone else does not hold up a placement on another', async () => {
+  const [busy, free] = [await insertHost(connection, { lastPlacement: 0 }), await insertHost(connection, { lastPlacement: 1 })];
+  await database.transaction(async (tx) => {
+    await tx.selectFrom('Host').select('id').where('id', '=', busy.id).forUpdate().execute();
+    expect((await place()).host.id).toBe(free.id);
+  });
+});
+
+test('a rolled back placement gives its reservation back', async () => {
+  const host = await insertHost(connection);
+  const failing = database.transaction(async (tx) => {
+    await reserve(tx, newRequest(), 1);
+    throw new Error('no');
+  });
+  await expect(failing).rejects.toThrow('no');
+  expect(await database.query.selectFrom('Host').select('allocatedSandboxes').where('id', '=', host.id).executeTakeFirst()).toEqual({ allocatedSandboxes: 0 });
+});
+
+describe('a team’s sandboxes', () => {
+  test('may go to its own hosts and to the platform’s', async () => {
+    const hosts = [await insertHost(connection, { kind: 'BYOC', teamId }), await insertHost(connection)];
+    expect(new Set([(await place()).host.id, (await place()).host.id])).toEqual(new Set(hosts.map(({ id }) => id)));
+  });
+
+  test('never go to another team’s host, and are not told of it', async () => {
+    const foreign = await insertHost(connection, { kind: 'BYOC', teamId: randomUUID() });
+    expect(await refusal()).toMatchObject({ candidates: 0, rejections: [], never: false });
+    expect(await refusal({ hostId: foreign.id })).toMatchObject({ candidates: 0, rejections: [] });
+  });
+
+  test('go to the requested host only', async () => {
+    const wanted = await insertHost(connection);
+    await insertHost(connection);
+    for (let n = 0; n < 3; n++) expect((await place({ hostId: wanted.id })).host.id).toBe(wanted.id);
+  });
+});
+
+describe('a refusal', () => {
+  test.each<[string, Partial<HostRow>]>([
+    ['STATUS', { status: 'UNREACHABLE' }],
+    ['STATUS', { status: 'PENDING' }],
+    ['TUNNEL', { tunnelReplica: null }],
+    ['CORDONED', { cordonedAt: new Date() }],
+    ['CORDONED', { deletingAt: new Date() }],
+    ['RUNTIME', { runtimeName: null }],
+    ['RUNTIME', { agentConditions: [{ type: 'DISK_PRESSURE', message: 'full' }] }],
+    ['CAPACITY', { allocatedMemoryMb: 262_144 }],
+  ])('names the filter %s for a host with %o', async (filter, host) => {
+    await insertHost(connection, host);
+    expect(await refusal()).toMatchObject({ candidates: 1, rejections: [{ filter, hosts: 1 }], never: false });
+  });
+
+  test('counts each host under the first filter that it fails', async () => {
+    await insertHost(connection, { status: 'UNREACHABLE', tunnelReplica: null });
+    await insertHost(connection, { status: 'UNREACHABLE' });
+    await insertHost(connection, { cordonedAt: new Date() });
+    expect((await refusal()).rejections).toEqual([
+      { filter: 'STATUS', hosts: 2 },
+      { filter: 'CORDONED', hosts: 1 },
+    ]);
+  });
+
+  test('tells "never" from "not now"', async () => {
+    await insertHost(connection, { cpuCores: 2, allocatedMilliVcpus: 2_000 });
+    expect(await refusal({ milliVcpus: 1_000 })).toMatchObject({ never: false });
+    expect(await refusal({ milliVcpus: 3_000 })).toMatchObject({ never: true });
+  });
+
+  test('does not say "never" while a host has not told its size', async () => {
+    await insertHost(connection, { status: 'PENDING', cpuCores: null, memoryMb: null, diskGb: null });
+    expect(await refusal({ milliVcpus: 64_000 })).toMatchObject({ never: false });
+  });
+});
+
+test('CPUs may be promised more than once when that is configured, memory never', async () => {
+  await insertHost(connection, { cpuCores: 1, memoryMb: 1_024 });
+  await place({}, 2);
+  await place({}, 2);
+  await expect(place({}, 8)).rejects.toBeInstanceOf(NoHostFits);
+});

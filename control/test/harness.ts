@@ -1,0 +1,80 @@
+import { createControl, type Control } from '@rookery/control/app.ts';
+import { controlConfigSchema, type ControlConfig } from '@rookery/control/config.ts';
+import { openDatabase, type DatabaseConnection } from '@rookery/control/database/database.ts';
+import type { FleetTables, HostRow } from '@rookery/control/fleet/tables.ts';
+import type { Viewer } from '@rookery/control/kernel/viewer.ts';
+import { silentLogger } from '@rookery/wire/log.ts';
+import { randomUUID } from 'node:crypto';
+import pg from 'pg';
+import { inject } from 'vitest';
+
+/** A fresh, migrated database on the run's PostgreSQL server. */
+export async function openTestDatabase(): Promise<DatabaseConnection> {
+  return openDatabase(await createTestDatabase(), silentLogger());
+}
+
+export async function createTestDatabase(): Promise<string> {
+  const url = new URL(inject('postgresUrl'));
+  const name = `test_${randomUUID().replaceAll('-', '')}`;
+  const client = new pg.Client({ connectionString: url.href });
+  await client.connect();
+  await client.query(`create database ${name}`);
+  await client.end();
+  url.pathname = `/${name}`;
+  return url.href;
+}
+
+/** A whole control process in this one, on a database of its own and free ports. */
+export async function startTestControl(config: Partial<ControlConfig> = {}, databaseUrl?: string): Promise<Control> {
+  return createControl({
+    config: {
+      ...controlConfigSchema.parse({ ROOKERY_AGENT_PORT: '0', ROOKERY_SUBGRAPH_PORT: '0', ROOKERY_ADMIN_PASSWORD: 'correct horse' }),
+      ...config,
+    },
+    databaseUrl: databaseUrl ?? (await createTestDatabase()),
+    serveSubgraphs: false,
+    log: silentLogger(),
+  });
+}
+
+/** Someone who may do everything. */
+export const newAdmin = (viewer: Partial<Viewer> = {}): Viewer => ({
+  userId: randomUUID(),
+  sessionId: randomUUID(),
+  isAdmin: true,
+  roles: new Map(),
+  expiresAt: new Date(Date.now() + 3_600_000),
+  ...viewer,
+});
+
+/** A member of one team. */
+export const newMember = (teamId: string, role: 'OWNER' | 'ADMIN' | 'MEMBER' = 'MEMBER'): Viewer =>
+  newAdmin({ isAdmin: false, roles: new Map([[teamId, role]]) });
+
+/** An online host that can be placed on, with room for everything. */
+export async function insertHost(database: DatabaseConnection, host: Partial<HostRow> = {}): Promise<HostRow> {
+  const id = host.id ?? randomUUID();
+  return database
+    .as<FleetTables>()
+    .query.insertInto('Host')
+    .values({
+      id,
+      name: `host-${id}`,
+      kind: 'PLATFORM',
+      status: 'ONLINE',
+      teamId: null,
+      labels: [],
+      agentConditions: [],
+      cpuCores: 64,
+      memoryMb: 262_144,
+      diskGb: 1_024,
+      runtimeName: 'runc',
+      runtimeVersion: '1.1.5',
+      tunnelReplica: randomUUID(),
+      registeredAt: new Date(),
+      createdAt: new Date(),
+      ...host,
+    } as never)
+    .returningAll()
+    .executeTakeFirstOrThrow();
+}
