@@ -2,7 +2,7 @@ import { StartupError } from '@rookery/wire/errors.ts';
 import type { ListeningServer } from '@rookery/wire/http.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import type { FormattedExecutionResult } from 'graphql';
-import { createAccounts } from './accounts/accounts.ts';
+import { createAccounts, type Accounts } from './accounts/accounts.ts';
 import { ensureFirstAdmin, type FirstAdmin } from './accounts/first-run.ts';
 import { AgentSockets, startAgentServer } from './agent-server.ts';
 import type { ControlConfig } from './config.ts';
@@ -33,6 +33,7 @@ export interface Control extends AsyncDisposable {
   readonly subgraphPort: number | undefined;
   /** Set on the very first start only. */
   readonly firstAdmin: FirstAdmin | undefined;
+  readonly accounts: Accounts;
   readonly fleet: Fleet;
   /** Executes an operation on one subgraph for whoever the token stands for. */
   execute(subgraph: string, operation: SubgraphOperation, token: string | undefined): Promise<FormattedExecutionResult | AsyncIterableIterator<FormattedExecutionResult>>;
@@ -95,6 +96,7 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
     agentPort: agents.port,
     subgraphPort: subgraphServer?.port,
     firstAdmin,
+    accounts,
     fleet,
     isReady,
     loops: () => loops.statuses(),

@@ -23,7 +23,7 @@ const RELISTEN_MS = 500;
  */
 export class EventHub implements AsyncDisposable {
   readonly #database: FleetDatabase;
-  readonly #url: string;
+  readonly url: string;
   readonly #log: Logger;
   readonly #recent: EventRow[] = [];
   readonly #waiting = new Set<() => void>();
@@ -36,7 +36,7 @@ export class EventHub implements AsyncDisposable {
 
   constructor(database: FleetDatabase, url: string, log: Logger) {
     this.#database = database;
-    this.#url = url;
+    this.url = url;
     this.#log = log;
   }
 
@@ -136,7 +136,7 @@ export class EventHub implements AsyncDisposable {
   }
 
   async #listen(): Promise<void> {
-    const client = new pg.Client({ connectionString: this.#url, keepAlive: true });
+    const client = new pg.Client({ connectionString: this.url, keepAlive: true });
     client.on('notification', () => this.pull());
     client.on('error', (err) => {
       if (this.#listener !== client || this.#disposed) return;

@@ -1,0 +1,130 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { newAdmin, newMember, startTestControl } from '../../../test/harness.ts';
+import { heartbeat, refresh, ScriptedAgent } from '../../../test/scripted-agent.ts';
+import type { Control } from '../../app.ts';
+import type { SandboxRow } from '../tables.ts';
+import { HostHasSandboxes } from './host-deletion.service.ts';
+
+let control: Control;
+let teamId: string;
+const admin = newAdmin();
+
+beforeAll(async () => {
+  control = await startTestControl();
+  teamId = (await control.accounts.services.teams.create('deleters', randomUUID(), true)).id;
+});
+afterAll(() => control[Symbol.asyncDispose]());
+
+async function newHost(): Promise<ScriptedAgent> {
+  const { registrationToken } = await control.fleet.services.hosts.createLocal('doomed');
+  const agent = await ScriptedAgent.join(control.agentUrl, registrationToken);
+  await vi.waitFor(async () => expect((await control.fleet.services.hosts.findForControl(agent.hostId))?.tunnelReplica).not.toBeNull());
+  return agent;
+}
+
+async function newSandbox(hostId: string): Promise<SandboxRow> {
+  const { sandbox } = await control.fleet.services.sandboxes.create(admin, { teamId, hostId, vcpus: 0.1, memoryMb: 32, diskMb: 32 });
+  await vi.waitFor(async () => expect((await control.fleet.services.sandboxes.find(admin, sandbox.id))?.status).toBe('RUNNING'));
+  return sandbox;
+}
+
+const remove = (hostId: string, force = false, digest: string | null = null) => control.fleet.services.deletion.delete(admin, hostId, force, digest);
+
+async function preview(hostId: string, force = false, digest: string | null = null): Promise<HostHasSandboxes> {
+  const error: unknown = await remove(hostId, force, digest).then(() => undefined, (reason: unknown) => reason);
+  expect(error).toBeInstanceOf(HostHasSandboxes);
+  return error as HostHasSandboxes;
+}
+
+describe('deleting a host', () => {
+  test('without sandboxes needs no confirmation', async () => {
+    await using agent = await newHost();
+    expect(await remove(agent.hostId)).toMatchObject({ hostId: agent.hostId, destroyedSandboxes: [] });
+    expect(await control.fleet.services.hosts.find(admin, agent.hostId)).toBeNull();
+  });
+
+  test('with sandboxes shows them and deletes nothing, whatever is forced without the preview', async () => {
+    await using agent = await newHost();
+    const sandbox = await newSandbox(agent.hostId);
+    for (const [force, digest] of [[false, null], [true, null], [true, 'made-up']] as const) {
+      expect((await preview(agent.hostId, force, digest)).affectedSandboxes.map(({ id }) => id)).toEqual([sandbox.id]);
+    }
+    expect(await control.fleet.services.sandboxes.find(admin, sandbox.id)).toMatchObject({ status: 'RUNNING' });
+    expect(agent.removed).toEqual([]);
+  });
+
+  test('with the preview’s digest destroys what was shown, and the host', async () => {
+    await using agent = await newHost();
+    const sandbox = await newSandbox(agent.hostId);
+    const { previewDigest } = await preview(agent.hostId);
+    const { destroyedSandboxes } = await remove(agent.hostId, true, previewDigest);
+    expect(destroyedSandboxes).toMatchObject([{ id: sandbox.id, status: 'STOPPED', statusReason: 'Its host was deleted.', holdsReservation: false }]);
+    expect(agent.removed.map(({ id }) => id)).toEqual([sandbox.id]);
+    expect(await control.fleet.services.hosts.find(admin, agent.hostId)).toBeNull();
+    expect(await control.fleet.services.sandboxes.find(admin, sandbox.id)).toBeNull();
+  });
+
+  test('whose sandboxes have become more since the preview shows the new ones instead', async () => {
+    await using agent = await newHost();
+    const [first] = [await newSandbox(agent.hostId)];
+    const { previewDigest } = await preview(agent.hostId);
+    const second = await newSandbox(agent.hostId);
+    const again = await preview(agent.hostId, true, previewDigest);
+    expect(again.affectedSandboxes.map(({ id }) => id).sort()).toEqual([first.id, second.id].sort());
+    expect(agent.removed).toEqual([]);
+    expect((await remove(agent.hostId, true, again.previewDigest)).destroyedSandboxes).toHaveLength(2);
+  });
+
+  test('whose sandboxes have become fewer since the preview goes on', async () => {
+    await using agent = await newHost();
+    const [gone, stays] = [await newSandbox(agent.hostId), await newSandbox(agent.hostId)];
+    const { previewDigest } = await preview(agent.hostId);
+    await control.fleet.services.sandboxes.destroy(admin, gone.id);
+    await vi.waitFor(async () => expect(await control.fleet.services.sandboxes.find(admin, gone.id)).toBeNull());
+    expect((await remove(agent.hostId, true, previewDigest)).destroyedSandboxes.map(({ id }) => id)).toEqual([stays.id]);
+  });
+
+  test('that is away deletes it all the same', async () => {
+    await using agent = await newHost();
+    const sandbox = await newSandbox(agent.hostId);
+    agent.hangUp();
+    await vi.waitFor(async () => expect((await control.fleet.services.hosts.findForControl(agent.hostId))?.tunnelReplica).toBeNull());
+    const { previewDigest } = await preview(agent.hostId);
+    expect((await remove(agent.hostId, true, previewDigest)).destroyedSandboxes).toMatchObject([{ id: sandbox.id, status: 'STOPPED' }]);
+  });
+
+  test('cuts its agent off: neither its token nor its refresh token is worth anything', async () => {
+    await using agent = await newHost();
+    const socket = await agent.dial();
+    const closed = new Promise<number>((resolve) => socket.once('close', resolve));
+    await remove(agent.hostId);
+    expect(await closed).toBe(4410);
+    expect((await heartbeat(control.agentUrl, agent.accessToken)).status).toBe(401);
+    expect((await refresh(control.agentUrl, agent.refreshToken, agent.key)).status).toBe(401);
+  });
+
+  test('twice at once deletes it once', async () => {
+    await using agent = await newHost();
+    const outcomes = await Promise.allSettled([remove(agent.hostId), remove(agent.hostId)]);
+    expect(outcomes.some(({ status }) => status === 'fulfilled')).toBe(true);
+    expect(await control.fleet.services.hosts.find(admin, agent.hostId)).toBeNull();
+  });
+
+  test('frees its name', async () => {
+    const name = `reused-${randomUUID().slice(0, 8)}`;
+    const first = await control.fleet.services.hosts.create(admin, { name, kind: 'PLATFORM' });
+    await expect(control.fleet.services.hosts.create(admin, { name, kind: 'PLATFORM' })).rejects.toMatchObject({ code: 'NAME_TAKEN' });
+    await remove(first.host.id);
+    await control.fleet.services.hosts.create(admin, { name, kind: 'PLATFORM' });
+  });
+
+  test('is for the managers of its team', async () => {
+    const { host } = await control.fleet.services.hosts.create(admin, { name: 'teams-own', kind: 'BYOC', teamId });
+    const asViewer = (viewer: Parameters<typeof control.fleet.services.deletion.delete>[0]) => control.fleet.services.deletion.delete(viewer, host.id, false, null);
+    await expect(asViewer(null)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
+    await expect(asViewer(newMember(randomUUID(), 'OWNER'))).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(asViewer(newMember(teamId, 'MEMBER'))).rejects.toMatchObject({ code: 'NOT_PERMITTED' });
+    await asViewer(newMember(teamId, 'ADMIN'));
+  });
+});

@@ -1,0 +1,195 @@
+import { AgentEndpoint, TUNNEL_SUBPROTOCOL } from '@rookery/wire/endpoints.ts';
+import { sha256 } from '@rookery/wire/secrets.ts';
+import { buildSchema, GraphQLError, type FormattedExecutionResult } from 'graphql';
+import { makeServer } from 'graphql-ws';
+import { CompactSign, exportJWK, generateKeyPair, type CryptoKey } from 'jose';
+import { readFile } from 'node:fs/promises';
+import { WebSocket } from 'ws';
+import type { ObservedSandbox, SandboxSpec } from '@rookery/control/fleet/tunnels/host-client.ts';
+
+const SPECS = {
+  hostname: 'scripted',
+  arch: 'x86_64',
+  os: 'Test 1',
+  kernel: '6.1',
+  cpuCores: 8,
+  memoryMb: 16_384,
+  diskGb: 100,
+  agentVersion: '0.0.0-test',
+  bootId: 'boot-1',
+  runtime: { name: 'runc', version: '1.1.5' },
+  conditions: [],
+};
+
+/** The key with which a machine proves itself. */
+export interface MachineKey {
+  readonly publicKey: string;
+  prove(purpose: 'register' | 'refresh', token: string): Promise<string>;
+}
+
+export async function newMachineKey(): Promise<MachineKey> {
+  const { publicKey, privateKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true });
+  return { publicKey: (await exportJWK(publicKey)).x as string, prove: (purpose, token) => prove(privateKey, purpose, token) };
+}
+
+async function prove(key: CryptoKey, purpose: string, token: string): Promise<string> {
+  return new CompactSign(new TextEncoder().encode(JSON.stringify({ purpose, token_sha256: sha256(token) }))).setProtectedHeader({ alg: 'EdDSA' }).sign(key);
+}
+
+/** One operation of the agent channel over HTTP. */
+export async function callChannel(
+  agentUrl: string,
+  query: string,
+  variables: object,
+  accessToken?: string,
+): Promise<{ status: number; result: FormattedExecutionResult<Record<string, never>> }> {
+  const response = await fetch(`${agentUrl}${AgentEndpoint.channel}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...(accessToken ? { authorization: `Bearer ${accessToken}` } : {}) },
+    body: JSON.stringify({ query, variables }),
+  });
+  return { status: response.status, result: (await response.json()) as FormattedExecutionResult<Record<string, never>> };
+}
+
+const CREDENTIALS = 'hostId hostName accessToken accessTokenExpiresInSeconds refreshToken refreshTokenExpiresInSeconds';
+
+export interface Credentials {
+  readonly hostId: string;
+  readonly accessToken: string;
+  readonly refreshToken: string;
+}
+
+export async function register(agentUrl: string, token: string, key: MachineKey, specs: Partial<typeof SPECS> = {}) {
+  const input = { token, publicKey: key.publicKey, proof: await key.prove('register', token), specs: { ...SPECS, ...specs } };
+  return callChannel(agentUrl, `mutation ($input: RegisterHostInput!) { registerHost(input: $input) { ${CREDENTIALS} } }`, { input });
+}
+
+export async function refresh(agentUrl: string, refreshToken: string, key: MachineKey) {
+  const input = { refreshToken, proof: await key.prove('refresh', refreshToken) };
+  return callChannel(agentUrl, `mutation ($input: RefreshHostCredentialsInput!) { refreshHostCredentials(input: $input) { ${CREDENTIALS} } }`, { input });
+}
+
+export async function heartbeat(agentUrl: string, accessToken: string, specs: Partial<typeof SPECS> = {}, inventoryDigest = '') {
+  const input = { specs: { ...SPECS, ...specs }, load1: 0.5, memoryUsedMb: 100, diskUsedMb: 100, inventoryDigest, sandboxCount: 0 };
+  return callChannel(agentUrl, 'mutation ($input: HeartbeatInput!) { heartbeat(input: $input) { nextHeartbeatMs wantInventory } }', { input }, accessToken);
+}
+
+/**
+ * An agent whose sandboxes are what the test says. It speaks the real protocol over real sockets, and
+ * so can do what a well-behaved agent would not: forget a sandbox, invent one, answer late.
+ */
+export class ScriptedAgent implements AsyncDisposable {
+  readonly sandboxes = new Map<string, ObservedSandbox>();
+  readonly applied: { spec: SandboxSpec; generation: number }[] = [];
+  readonly removed: { id: string; generation: number }[] = [];
+  /** What applying does; by default the sandbox runs. */
+  onApply: (spec: SandboxSpec, generation: number) => ObservedSandbox | Promise<ObservedSandbox> = (spec, generation) => running(spec.id, generation);
+  epoch = 1;
+  readonly key: MachineKey;
+  readonly #agentUrl: string;
+  readonly #credentials: Credentials;
+  #socket: WebSocket | undefined;
+
+  private constructor(agentUrl: string, credentials: Credentials, key: MachineKey) {
+    this.key = key;
+    this.#agentUrl = agentUrl;
+    this.#credentials = credentials;
+  }
+
+  /** Registers a machine, beats once and dials the tunnel. */
+  static async join(agentUrl: string, token: string): Promise<ScriptedAgent> {
+    const key = await newMachineKey();
+    const { result } = await register(agentUrl, token, key);
+    const credentials = (result.data as { registerHost: Credentials } | undefined)?.registerHost;
+    if (!credentials) throw new Error(JSON.stringify(result.errors));
+    const agent = new ScriptedAgent(agentUrl, credentials, key);
+    await agent.beat();
+    await agent.dial();
+    return agent;
+  }
+
+  get hostId(): string {
+    return this.#credentials.hostId;
+  }
+
+  get accessToken(): string {
+    return this.#credentials.accessToken;
+  }
+
+  get refreshToken(): string {
+    return this.#credentials.refreshToken;
+  }
+
+  beat(digest?: string) {
+    return heartbeat(this.#agentUrl, this.accessToken, {}, digest);
+  }
+
+  /** Resolves when the socket is open; control's first question comes after that. */
+  async dial(): Promise<WebSocket> {
+    const schema = buildSchema(await readFile(new URL('../../agent/schema.graphql', import.meta.url), 'utf8'));
+    const server = makeServer({
+      schema,
+      roots: {
+        query: { inventory: () => this.#inventory() },
+        mutation: {
+          applySandbox: async ({ spec, generation }: { spec: SandboxSpec; generation: number }) => {
+            this.applied.push({ spec, generation });
+            const observed = await this.onApply(spec, generation);
+            this.sandboxes.set(spec.id, observed);
+            return observed;
+          },
+          removeSandbox: ({ id, generation }: { id: string; generation: number }) => {
+            this.removed.push({ id, generation });
+            return { id, existed: this.sandboxes.delete(id) };
+          },
+        },
+        subscription: {
+          exec: () => {
+            throw new GraphQLError('not scripted');
+          },
+        },
+      },
+    });
+    const socket = new WebSocket(`${this.#agentUrl.replace(/^http/, 'ws')}${AgentEndpoint.tunnel}`, TUNNEL_SUBPROTOCOL, {
+      headers: { authorization: `Bearer ${this.accessToken}` },
+    });
+    const closed = server.opened(
+      {
+        protocol: 'graphql-transport-ws',
+        send: (data) => new Promise((resolve, reject) => socket.send(data, (error) => (error ? reject(error) : resolve()))),
+        close: (code, reason) => socket.close(code, reason),
+        onMessage: (take) => socket.on('message', (data) => void take(String(data))),
+      },
+      undefined,
+    );
+    socket.on('close', (code, reason) => void closed(code, String(reason)));
+    await new Promise<void>((resolve, reject) => socket.once('open', resolve).once('error', reject));
+    this.#socket = socket;
+    return socket;
+  }
+
+  /** Breaks the tunnel without a word. */
+  hangUp(): void {
+    this.#socket?.terminate();
+  }
+
+  /** Tells control about everything (`full`) or about some. */
+  async report(full: boolean, sandboxes: readonly ObservedSandbox[] = [...this.sandboxes.values()], epoch = ++this.epoch) {
+    return callChannel(
+      this.#agentUrl,
+      'mutation ($input: ReportSandboxesInput!) { reportSandboxes(input: $input) { epoch } }',
+      { input: { epoch, full, sandboxes } },
+      this.accessToken,
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.hangUp();
+  }
+
+  #inventory() {
+    return { epoch: ++this.epoch, bootId: SPECS.bootId, digest: '', sandboxes: [...this.sandboxes.values()] };
+  }
+}
+
+export const running = (id: string, generation: number): ObservedSandbox => ({ id, generation, status: 'RUNNING', statusReason: null, startedAt: new Date().toISOString(), lastActiveAt: null });
