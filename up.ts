@@ -24,7 +24,10 @@ const embeddedConfigSchema = z.object({
   ...gatewayConfigSchema.shape,
   ...controlConfigSchema.shape,
   /** Where the database and the local agent keep what they know. */
-  ROOKERY_DATA_DIR: z.string().default(join(import.meta.dirname, '.rookery')).transform((path) => resolve(path)),
+  ROOKERY_DATA_DIR: z
+    .string()
+    .default(join(import.meta.dirname, '.rookery'))
+    .transform((path) => resolve(path)),
   // Quieter than the processes of split mode: here a person reads along.
   ROOKERY_LOG_LEVEL: controlConfigSchema.shape.ROOKERY_LOG_LEVEL.unwrap().default('warn'),
 });
@@ -44,11 +47,25 @@ await runMain(async () => {
   const log = createLogger('rookery', config.ROOKERY_LOG_LEVEL);
   const databaseUrl = config.DATABASE_URL ?? (await startDatabase(running, config.ROOKERY_DATA_DIR, log));
   if (config.DATABASE_URL) done(`Using PostgreSQL at ${new URL(config.DATABASE_URL).host}`);
-  const control = running.use(await createControl({ config, databaseUrl, serveSubgraphs: false, log: log.child({ part: 'control' }) }));
+  const control = running.use(
+    await createControl({ config, databaseUrl, serveSubgraphs: false, log: log.child({ part: 'control' }) }),
+  );
   done(`Control plane is up; agents reach it at ${control.agentUrl}`);
-  const gateway = running.use(await createGateway({ config, transport: inProcess(control), log: log.child({ part: 'gateway' }) }));
-  const agent = running.use(await startLocalAgent({ control, stateDir: join(config.ROOKERY_DATA_DIR, 'agent'), logLevel: config.ROOKERY_LOG_LEVEL, log: log.child({ part: 'local-agent' }) }));
-  const { name, problem } = await Promise.race([whenHostSettles(control, agent.hostId), stopped.then(() => ({ name: '', problem: undefined }))]);
+  const gateway = running.use(
+    await createGateway({ config, transport: inProcess(control), log: log.child({ part: 'gateway' }) }),
+  );
+  const agent = running.use(
+    await startLocalAgent({
+      control,
+      stateDir: join(config.ROOKERY_DATA_DIR, 'agent'),
+      logLevel: config.ROOKERY_LOG_LEVEL,
+      log: log.child({ part: 'local-agent' }),
+    }),
+  );
+  const { name, problem } = await Promise.race([
+    whenHostSettles(control, agent.hostId),
+    stopped.then(() => ({ name: '', problem: undefined })),
+  ]);
   if (problem) warn(`The local host ${bold(name)} takes no sandboxes: ${problem}`);
   else if (name) done(`The local host ${bold(name)} is online`);
 
@@ -66,20 +83,31 @@ function announce(url: string, control: Control, tookMs: number): void {
   if (control.firstAdmin) {
     const { email, generatedPassword } = control.firstAdmin;
     console.log(`  Sign in    ${bold(email)}`);
-    console.log(`  Password   ${generatedPassword ? `${bold(generatedPassword)}  ${dim('(shown only now)')}` : 'as set in ROOKERY_ADMIN_PASSWORD'}`);
+    console.log(
+      `  Password   ${generatedPassword ? `${bold(generatedPassword)}  ${dim('(shown only now)')}` : 'as set in ROOKERY_ADMIN_PASSWORD'}`,
+    );
   } else console.log(`  Sign in    ${dim('with the account of the first start')}`);
   console.log(`\n  ${dim(`Ready in ${(tookMs / 1_000).toFixed(1)} s. Ctrl-C stops everything.`)}\n`);
 }
 
-async function startDatabase(running: AsyncDisposableStack, dataDir: string, log: ReturnType<typeof createLogger>): Promise<string> {
-  const postgres = running.use(await step('Starting PostgreSQL', () => startEmbeddedPostgres(join(dataDir, 'postgres'), log.child({ part: 'postgres' }))));
+async function startDatabase(
+  running: AsyncDisposableStack,
+  dataDir: string,
+  log: ReturnType<typeof createLogger>,
+): Promise<string> {
+  const postgres = running.use(
+    await step('Starting PostgreSQL', () =>
+      startEmbeddedPostgres(join(dataDir, 'postgres'), log.child({ part: 'postgres' })),
+    ),
+  );
   return postgres.url;
 }
 
 /** The gateway calls control in this process instead of over the network. */
 function inProcess(control: Control): SubgraphTransport {
   return {
-    execute: (subgraph, { document, variables, operationName, token }) => control.execute(subgraph, { document, variables, operationName }, token),
+    execute: (subgraph, { document, variables, operationName, token }) =>
+      control.execute(subgraph, { document, variables, operationName }, token),
     isReady: () => control.isReady(),
     // Control outlives the gateway and is disposed by its owner.
     [Symbol.asyncDispose]: async () => {},

@@ -35,4 +35,3 @@ export function printSubgraphSchema(schema) {
   );
   return print({ ...trimmed, definitions });
 }
-

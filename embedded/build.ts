@@ -43,9 +43,15 @@ export async function buildWhatIsMissing({ dashboard }: { dashboard: boolean }):
 async function build(workspace: string): Promise<void> {
   const child = spawn('npm', ['run', 'build', '-w', workspace], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => (output += text));
-  const code = await new Promise<number | null>((resolve, reject) => child.once('error', reject).once('close', resolve));
-  if (code !== 0) throw new StartupError(`Building ${workspace} failed; "npm run build -w ${workspace}" says why:\n${output.split('\n').slice(-15).join('\n')}`);
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text: string) => (output += text));
+  const code = await new Promise<number | null>((resolve, reject) =>
+    child.once('error', reject).once('close', resolve),
+  );
+  if (code !== 0)
+    throw new StartupError(
+      `Building ${workspace} failed; "npm run build -w ${workspace}" says why:\n${output.split('\n').slice(-15).join('\n')}`,
+    );
 }
 
 /** The newest modification of a file or of anything below a folder, in ms since the epoch; 0 when it is not there. */

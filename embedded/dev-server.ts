@@ -24,7 +24,10 @@ export async function startDevServer(gatewayPort: number): Promise<DevServer> {
   const exited = new Promise<void>((resolve) => vite.once('exit', () => resolve()));
   let output = '';
   const url = await new Promise<string>((resolve, reject) => {
-    const deadline = setTimeout(() => reject(new StartupError(`The dev server did not start:\n${output}`)), START_DEADLINE_MS);
+    const deadline = setTimeout(
+      () => reject(new StartupError(`The dev server did not start:\n${output}`)),
+      START_DEADLINE_MS,
+    );
     void exited.then(() => reject(new StartupError(`The dev server ended:\n${output}`)));
     vite.stdout.setEncoding('utf8').on('data', (text: string) => {
       output += text;
@@ -37,7 +40,8 @@ export async function startDevServer(gatewayPort: number): Promise<DevServer> {
   return {
     url,
     async [Symbol.asyncDispose]() {
-      if (vite.pid !== undefined && vite.exitCode === null && vite.signalCode === null) process.kill(-vite.pid, 'SIGTERM');
+      if (vite.pid !== undefined && vite.exitCode === null && vite.signalCode === null)
+        process.kill(-vite.pid, 'SIGTERM');
       await exited;
     },
   };

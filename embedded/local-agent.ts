@@ -45,7 +45,12 @@ export async function startLocalAgent({ control, stateDir, logLevel, log }: Loca
   const launch = (): void => {
     agent = spawn(process.execPath, [AGENT, 'join', control.agentUrl, '--state-dir', stateDir], {
       // A token on the command line could be read by every user of the machine.
-      env: { ...process.env, ROOKERY_REGISTRATION_TOKEN: registration?.registrationToken ?? '', ROOKERY_AGENT_ON_EXIT: 'pause', ROOKERY_LOG_LEVEL: logLevel },
+      env: {
+        ...process.env,
+        ROOKERY_REGISTRATION_TOKEN: registration?.registrationToken ?? '',
+        ROOKERY_AGENT_ON_EXIT: 'pause',
+        ROOKERY_LOG_LEVEL: logLevel,
+      },
       stdio: ['ignore', 'ignore', 'inherit'],
       // In a process group of its own: Ctrl-C reaches us, and we stop it in its turn.
       detached: true,
@@ -82,7 +87,10 @@ async function stopLeftBehind(stateDir: string): Promise<void> {
   process.kill(pid, 'SIGTERM');
   const deadline = Date.now() + STOP_DEADLINE_MS;
   while (existsSync(`/proc/${pid}`)) {
-    if (Date.now() > deadline) throw new StartupError(`The local agent of an earlier run (process ${pid}) does not stop; end it and start again.`);
+    if (Date.now() > deadline)
+      throw new StartupError(
+        `The local agent of an earlier run (process ${pid}) does not stop; end it and start again.`,
+      );
     await new Promise((wake) => setTimeout(wake, 50));
   }
 }

@@ -20,7 +20,9 @@ export async function ensureOciRuntime(): Promise<void> {
   if (await findRuntime()) return;
   const isRoot = process.getuid?.() === 0;
   if (!isRoot || !(await isDebianLike())) {
-    warn(`No OCI runtime is installed, so this machine cannot run sandboxes yet. Run: ${isRoot ? INSTALL_COMMAND : `sudo sh -c '${INSTALL_COMMAND}'`}`);
+    warn(
+      `No OCI runtime is installed, so this machine cannot run sandboxes yet. Run: ${isRoot ? INSTALL_COMMAND : `sudo sh -c '${INSTALL_COMMAND}'`}`,
+    );
     return;
   }
   try {

@@ -31,7 +31,11 @@ if (check && stale.length > 0) {
 async function publicSchemas(): Promise<[string, string][]> {
   const subgraphs = { accounts: accountsSchema(), fleet: fleetSchema(), nodes: nodesSchema() };
   const services = await Promise.all(
-    Object.entries(subgraphs).map(async ([name, schema]) => ({ name, url: `http://${name}`, typeDefs: parse(await subgraphSdl(schema)) })),
+    Object.entries(subgraphs).map(async ([name, schema]) => ({
+      name,
+      url: `http://${name}`,
+      typeDefs: parse(await subgraphSdl(schema)),
+    })),
   );
   const composed = composeServices(services);
   if (compositionHasErrors(composed)) throw new Error(composed.errors.map(({ message }) => message).join('\n'));

@@ -12,7 +12,11 @@ import { stat } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
-import { agentChannelSchema, type AgentChannelContext, type AgentChannelServices } from './fleet/agent-channel/agent-channel.schema.ts';
+import {
+  agentChannelSchema,
+  type AgentChannelContext,
+  type AgentChannelServices,
+} from './fleet/agent-channel/agent-channel.schema.ts';
 import type { AuthenticatedHost } from './fleet/enrolment/enrolment.service.ts';
 import type { HostClientPool } from './fleet/tunnels/host-client-pool.ts';
 
@@ -54,7 +58,10 @@ export async function startAgentServer(deps: AgentServerDeps): Promise<Listening
   const handleGraphQL = graphqlHttpHandler({
     documents,
     log,
-    context: async ({ headers }): Promise<AgentChannelContext> => ({ services: channel, host: await authenticate(channel, bearerToken(headers.authorization)) }),
+    context: async ({ headers }): Promise<AgentChannelContext> => ({
+      services: channel,
+      host: await authenticate(channel, bearerToken(headers.authorization)),
+    }),
   });
 
   const listening = await listen(
@@ -72,12 +79,17 @@ export async function startAgentServer(deps: AgentServerDeps): Promise<Listening
 
   const channelSockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES });
   const disposeChannel = serveChannel(channelSockets, documents, channel, sockets, log);
-  const tunnelSockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES, handleProtocols: (offered) => (offered.has(TUNNEL_SUBPROTOCOL) ? TUNNEL_SUBPROTOCOL : false) });
+  const tunnelSockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: MAX_MESSAGE_BYTES,
+    handleProtocols: (offered) => (offered.has(TUNNEL_SUBPROTOCOL) ? TUNNEL_SUBPROTOCOL : false),
+  });
 
   listening.server.on('upgrade', (request, socket, head) => {
     socket.on('error', () => socket.destroy());
     const path = pathOf(request);
-    if (path === AgentEndpoint.channel) channelSockets.handleUpgrade(request, socket, head, (ws) => channelSockets.emit('connection', ws, request));
+    if (path === AgentEndpoint.channel)
+      channelSockets.handleUpgrade(request, socket, head, (ws) => channelSockets.emit('connection', ws, request));
     else if (path === AgentEndpoint.tunnel) void acceptTunnel(request, socket, head);
     else reject(socket, 404, 'Not Found');
   });
@@ -107,21 +119,38 @@ export async function startAgentServer(deps: AgentServerDeps): Promise<Listening
   };
 }
 
-function serveChannel(server: WebSocketServer, documents: DocumentCache, services: AgentChannelServices, sockets: AgentSockets, log: Logger): () => void | Promise<void> {
+function serveChannel(
+  server: WebSocketServer,
+  documents: DocumentCache,
+  services: AgentChannelServices,
+  sockets: AgentSockets,
+  log: Logger,
+): () => void | Promise<void> {
   interface Extra {
     readonly socket: WebSocket;
     host?: AuthenticatedHost;
   }
-  const guarded = guardedSocketOptions(documents, log, async (_operation, { extra }): Promise<AgentChannelContext | readonly GraphQLError[]> => {
-    const { host } = extra as Extra;
-    return host ? { services, host } : [new GraphQLError('Unauthenticated.', { extensions: { code: 'UNAUTHENTICATED' } })];
-  });
+  const guarded = guardedSocketOptions(
+    documents,
+    log,
+    async (_operation, { extra }): Promise<AgentChannelContext | readonly GraphQLError[]> => {
+      const { host } = extra as Extra;
+      return host
+        ? { services, host }
+        : [new GraphQLError('Unauthenticated.', { extensions: { code: 'UNAUTHENTICATED' } })];
+    },
+  );
   const disposable = useServer(
     {
       ...(guarded as object),
       onConnect: async (socket) => {
         const extra = socket.extra as unknown as Extra;
-        const host = await authenticate(services, bearerToken(String((socket.connectionParams as { authorization?: unknown } | undefined)?.authorization ?? '')));
+        const host = await authenticate(
+          services,
+          bearerToken(
+            String((socket.connectionParams as { authorization?: unknown } | undefined)?.authorization ?? ''),
+          ),
+        );
         if (!host) {
           extra.socket.close(CloseCode.Unauthorized, 'credentials are not valid');
           return;
@@ -136,11 +165,19 @@ function serveChannel(server: WebSocketServer, documents: DocumentCache, service
   return () => disposable.dispose();
 }
 
-async function authenticate({ enrolment }: AgentChannelServices, token: string | undefined): Promise<AuthenticatedHost | null> {
+async function authenticate(
+  { enrolment }: AgentChannelServices,
+  token: string | undefined,
+): Promise<AuthenticatedHost | null> {
   return (await enrolment.authenticate(token)) ?? null;
 }
 
-async function route(request: IncomingMessage, response: ServerResponse, handleGraphQL: (request: IncomingMessage, response: ServerResponse) => Promise<void>, { isReady, log }: AgentServerDeps): Promise<void> {
+async function route(
+  request: IncomingMessage,
+  response: ServerResponse,
+  handleGraphQL: (request: IncomingMessage, response: ServerResponse) => Promise<void>,
+  { isReady, log }: AgentServerDeps,
+): Promise<void> {
   switch (pathOf(request)) {
     case AgentEndpoint.channel:
       return handleGraphQL(request, response);
@@ -153,7 +190,9 @@ async function route(request: IncomingMessage, response: ServerResponse, handleG
       return sendJson(response, ready ? 200 : 503, { status: ready ? 'ready' : 'database unreachable' });
     }
     default:
-      return sendJson(response, 404, { error: 'There is nothing here. Agents talk to this port; the dashboard is on another one.' });
+      return sendJson(response, 404, {
+        error: 'There is nothing here. Agents talk to this port; the dashboard is on another one.',
+      });
   }
 }
 
@@ -173,4 +212,3 @@ const pathOf = (request: IncomingMessage): string => (request.url ?? '/').split(
 function reject(socket: Duplex, status: number, text: string): void {
   socket.end(`HTTP/1.1 ${status} ${text}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
 }
-

@@ -36,7 +36,11 @@ export interface Control extends AsyncDisposable {
   readonly accounts: Accounts;
   readonly fleet: Fleet;
   /** Executes an operation on one subgraph for whoever the token stands for. */
-  execute(subgraph: string, operation: SubgraphOperation, token: string | undefined): Promise<FormattedExecutionResult | AsyncIterableIterator<FormattedExecutionResult>>;
+  execute(
+    subgraph: string,
+    operation: SubgraphOperation,
+    token: string | undefined,
+  ): Promise<FormattedExecutionResult | AsyncIterableIterator<FormattedExecutionResult>>;
   isReady(): Promise<boolean>;
   loops(): LoopStatus[];
 }
@@ -81,7 +85,15 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
   const isReady = (): Promise<boolean> => database.isUp();
   const host = config.ROOKERY_HOST;
   const agents = stack.use(
-    await startAgentServer({ host, port: config.ROOKERY_AGENT_PORT, channel: fleet.agentChannel, tunnels: fleet.tunnels, sockets, isReady, log }),
+    await startAgentServer({
+      host,
+      port: config.ROOKERY_AGENT_PORT,
+      channel: fleet.agentChannel,
+      tunnels: fleet.tunnels,
+      sockets,
+      isReady,
+      log,
+    }),
   );
   agentUrl = (config.ROOKERY_AGENT_URL ?? `http://${host}:${agents.port}`).replace(/\/+$/, '');
 
@@ -109,8 +121,21 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
   };
 }
 
-async function serve(config: ControlConfig, subgraphs: readonly Subgraph[], viewer: (token: string | undefined) => Promise<Viewer | null>, log: Logger): Promise<ListeningServer> {
+async function serve(
+  config: ControlConfig,
+  subgraphs: readonly Subgraph[],
+  viewer: (token: string | undefined) => Promise<Viewer | null>,
+  log: Logger,
+): Promise<ListeningServer> {
   const gatewaySecret = config.ROOKERY_GATEWAY_SECRET;
-  if (!gatewaySecret) throw new StartupError('ROOKERY_GATEWAY_SECRET is not set; control and gateways need the same one.');
-  return startSubgraphServer({ host: config.ROOKERY_HOST, port: config.ROOKERY_SUBGRAPH_PORT, gatewaySecret, subgraphs, viewer, log });
+  if (!gatewaySecret)
+    throw new StartupError('ROOKERY_GATEWAY_SECRET is not set; control and gateways need the same one.');
+  return startSubgraphServer({
+    host: config.ROOKERY_HOST,
+    port: config.ROOKERY_SUBGRAPH_PORT,
+    gatewaySecret,
+    subgraphs,
+    viewer,
+    log,
+  });
 }

@@ -9,11 +9,14 @@ import { controlConfigSchema } from './config.ts';
 await runMain(async () => {
   const config = readConfig(controlConfigSchema, process.env);
   const log = createLogger('control', config.ROOKERY_LOG_LEVEL);
-  if (!config.DATABASE_URL) throw new StartupError('DATABASE_URL is not set; a control process of its own needs a PostgreSQL server.');
+  if (!config.DATABASE_URL)
+    throw new StartupError('DATABASE_URL is not set; a control process of its own needs a PostgreSQL server.');
   await using control = await createControl({ config, databaseUrl: config.DATABASE_URL, serveSubgraphs: true, log });
   if (control.firstAdmin) {
     const { email, generatedPassword } = control.firstAdmin;
-    console.log(`First platform admin: ${email}${generatedPassword ? `, one-time password: ${generatedPassword}` : ''}`);
+    console.log(
+      `First platform admin: ${email}${generatedPassword ? `, one-time password: ${generatedPassword}` : ''}`,
+    );
   }
   log.info({ agentUrl: control.agentUrl, subgraphPort: control.subgraphPort }, 'control is ready');
   await untilStopped();

@@ -1,7 +1,13 @@
 import { CloseCode } from '@rookery/wire/close-codes.ts';
 import { GATEWAY_SECRET_HEADER, subgraphPath } from '@rookery/wire/endpoints.ts';
 import { RookeryError } from '@rookery/wire/errors.ts';
-import { DocumentCache, prepareOperation, publicError, resultStatus, type OperationRequest } from '@rookery/wire/graphql-operation.ts';
+import {
+  DocumentCache,
+  prepareOperation,
+  publicError,
+  resultStatus,
+  type OperationRequest,
+} from '@rookery/wire/graphql-operation.ts';
 import { MAX_MESSAGE_BYTES, SOCKET_PING_MS } from '@rookery/wire/graphql-socket.ts';
 import { listen, readJsonBody, sendJson, type ListeningServer } from '@rookery/wire/http.ts';
 import type { Logger } from '@rookery/wire/log.ts';
@@ -30,7 +36,12 @@ export interface SubgraphServerDeps {
  */
 export async function startSubgraphServer(deps: SubgraphServerDeps): Promise<ListeningServer> {
   const { log, gatewaySecret } = deps;
-  const served = new Map(deps.subgraphs.map((subgraph) => [subgraphPath(subgraph.name), { subgraph, documents: new DocumentCache(subgraph.schema) }]));
+  const served = new Map(
+    deps.subgraphs.map((subgraph) => [
+      subgraphPath(subgraph.name),
+      { subgraph, documents: new DocumentCache(subgraph.schema) },
+    ]),
+  );
   const allowed = (request: IncomingMessage): boolean => {
     const given = request.headers[GATEWAY_SECRET_HEADER];
     return typeof given === 'string' && secretsEqual(given, gatewaySecret);
@@ -40,12 +51,18 @@ export async function startSubgraphServer(deps: SubgraphServerDeps): Promise<Lis
     if (request.url === '/healthz') return sendJson(response, 200, { status: 'ok' });
     const target = served.get(request.url ?? '');
     if (!target) return sendJson(response, 404, { error: 'not found' });
-    if (!allowed(request)) return sendJson(response, 403, { errors: [{ message: 'Only a gateway is answered here.', extensions: { code: 'FORBIDDEN' } }] });
+    if (!allowed(request))
+      return sendJson(response, 403, {
+        errors: [{ message: 'Only a gateway is answered here.', extensions: { code: 'FORBIDDEN' } }],
+      });
     const result = await answer(target, (await readJsonBody(request)) as OperationRequest);
     sendJson(response, resultStatus(result), result);
   }
 
-  async function answer({ subgraph, documents }: { subgraph: Subgraph; documents: DocumentCache }, operation: OperationRequest): Promise<FormattedExecutionResult> {
+  async function answer(
+    { subgraph, documents }: { subgraph: Subgraph; documents: DocumentCache },
+    operation: OperationRequest,
+  ): Promise<FormattedExecutionResult> {
     const args = prepareOperation(documents, operation);
     if (!('document' in args)) return { errors: args.map((error) => publicError(error, log)) };
     return (await execute(subgraph, args, operation)) as FormattedExecutionResult;
@@ -54,7 +71,12 @@ export async function startSubgraphServer(deps: SubgraphServerDeps): Promise<Lis
   function execute(subgraph: Subgraph, args: ExecutionArgs, operation: OperationRequest) {
     const { document, variableValues, operationName } = args;
     const token = viewerToken(operation);
-    return executeOnSubgraph(subgraph, { document, variables: variableValues ?? {}, operationName: operationName ?? undefined }, () => deps.viewer(token), log);
+    return executeOnSubgraph(
+      subgraph,
+      { document, variables: variableValues ?? {}, operationName: operationName ?? undefined },
+      () => deps.viewer(token),
+      log,
+    );
   }
 
   const listening = await listen(
@@ -62,7 +84,14 @@ export async function startSubgraphServer(deps: SubgraphServerDeps): Promise<Lis
       handle(request, response).catch((error: unknown) => {
         const code = error instanceof RookeryError ? error.code : 'INTERNAL';
         if (code === 'INTERNAL') log.error({ err: error }, 'a subgraph request failed');
-        sendJson(response, code === 'INTERNAL' ? 500 : 400, { errors: [{ message: error instanceof RookeryError ? error.message : 'Something went wrong on our side.', extensions: { code } }] });
+        sendJson(response, code === 'INTERNAL' ? 500 : 400, {
+          errors: [
+            {
+              message: error instanceof RookeryError ? error.message : 'Something went wrong on our side.',
+              extensions: { code },
+            },
+          ],
+        });
       });
     },
     deps.port,
@@ -95,7 +124,9 @@ export async function startSubgraphServer(deps: SubgraphServerDeps): Promise<Lis
     socket.on('error', () => socket.destroy());
     const target = servers.find(({ path }) => path === request.url);
     if (!target || !allowed(request)) {
-      socket.end(`HTTP/1.1 ${target ? '403 Forbidden' : '404 Not Found'}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+      socket.end(
+        `HTTP/1.1 ${target ? '403 Forbidden' : '404 Not Found'}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`,
+      );
       return;
     }
     target.sockets.handleUpgrade(request, socket, head, (ws) => target.sockets.emit('connection', ws, request));

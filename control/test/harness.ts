@@ -28,7 +28,11 @@ export async function createTestDatabase(): Promise<string> {
 export async function startTestControl(config: Partial<ControlConfig> = {}, databaseUrl?: string): Promise<Control> {
   return createControl({
     config: {
-      ...controlConfigSchema.parse({ ROOKERY_AGENT_PORT: '0', ROOKERY_SUBGRAPH_PORT: '0', ROOKERY_ADMIN_PASSWORD: 'correct horse' }),
+      ...controlConfigSchema.parse({
+        ROOKERY_AGENT_PORT: '0',
+        ROOKERY_SUBGRAPH_PORT: '0',
+        ROOKERY_ADMIN_PASSWORD: 'correct horse',
+      }),
       ...config,
     },
     databaseUrl: databaseUrl ?? (await createTestDatabase()),

@@ -29,11 +29,16 @@ export interface MachineKey {
 
 export async function newMachineKey(): Promise<MachineKey> {
   const { publicKey, privateKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true });
-  return { publicKey: (await exportJWK(publicKey)).x as string, prove: (purpose, token) => prove(privateKey, purpose, token) };
+  return {
+    publicKey: (await exportJWK(publicKey)).x as string,
+    prove: (purpose, token) => prove(privateKey, purpose, token),
+  };
 }
 
 async function prove(key: CryptoKey, purpose: string, token: string): Promise<string> {
-  return new CompactSign(new TextEncoder().encode(JSON.stringify({ purpose, token_sha256: sha256(token) }))).setProtectedHeader({ alg: 'EdDSA' }).sign(key);
+  return new CompactSign(new TextEncoder().encode(JSON.stringify({ purpose, token_sha256: sha256(token) })))
+    .setProtectedHeader({ alg: 'EdDSA' })
+    .sign(key);
 }
 
 /** One operation of the agent channel over HTTP. */
@@ -48,7 +53,10 @@ export async function callChannel(
     headers: { 'content-type': 'application/json', ...(accessToken ? { authorization: `Bearer ${accessToken}` } : {}) },
     body: JSON.stringify({ query, variables }),
   });
-  return { status: response.status, result: (await response.json()) as FormattedExecutionResult<Record<string, never>> };
+  return {
+    status: response.status,
+    result: (await response.json()) as FormattedExecutionResult<Record<string, never>>,
+  };
 }
 
 const CREDENTIALS = 'hostId hostName accessToken accessTokenExpiresInSeconds refreshToken refreshTokenExpiresInSeconds';
@@ -60,18 +68,48 @@ export interface Credentials {
 }
 
 export async function register(agentUrl: string, token: string, key: MachineKey, specs: Partial<typeof SPECS> = {}) {
-  const input = { token, publicKey: key.publicKey, proof: await key.prove('register', token), specs: { ...SPECS, ...specs } };
-  return callChannel(agentUrl, `mutation ($input: RegisterHostInput!) { registerHost(input: $input) { ${CREDENTIALS} } }`, { input });
+  const input = {
+    token,
+    publicKey: key.publicKey,
+    proof: await key.prove('register', token),
+    specs: { ...SPECS, ...specs },
+  };
+  return callChannel(
+    agentUrl,
+    `mutation ($input: RegisterHostInput!) { registerHost(input: $input) { ${CREDENTIALS} } }`,
+    { input },
+  );
 }
 
 export async function refresh(agentUrl: string, refreshToken: string, key: MachineKey) {
   const input = { refreshToken, proof: await key.prove('refresh', refreshToken) };
-  return callChannel(agentUrl, `mutation ($input: RefreshHostCredentialsInput!) { refreshHostCredentials(input: $input) { ${CREDENTIALS} } }`, { input });
+  return callChannel(
+    agentUrl,
+    `mutation ($input: RefreshHostCredentialsInput!) { refreshHostCredentials(input: $input) { ${CREDENTIALS} } }`,
+    { input },
+  );
 }
 
-export async function heartbeat(agentUrl: string, accessToken: string, specs: Partial<typeof SPECS> = {}, inventoryDigest = '') {
-  const input = { specs: { ...SPECS, ...specs }, load1: 0.5, memoryUsedMb: 100, diskUsedMb: 100, inventoryDigest, sandboxCount: 0 };
-  return callChannel(agentUrl, 'mutation ($input: HeartbeatInput!) { heartbeat(input: $input) { nextHeartbeatMs wantInventory } }', { input }, accessToken);
+export async function heartbeat(
+  agentUrl: string,
+  accessToken: string,
+  specs: Partial<typeof SPECS> = {},
+  inventoryDigest = '',
+) {
+  const input = {
+    specs: { ...SPECS, ...specs },
+    load1: 0.5,
+    memoryUsedMb: 100,
+    diskUsedMb: 100,
+    inventoryDigest,
+    sandboxCount: 0,
+  };
+  return callChannel(
+    agentUrl,
+    'mutation ($input: HeartbeatInput!) { heartbeat(input: $input) { nextHeartbeatMs wantInventory } }',
+    { input },
+    accessToken,
+  );
 }
 
 /**
@@ -83,7 +121,8 @@ export class ScriptedAgent implements AsyncDisposable {
   readonly applied: { spec: SandboxSpec; generation: number }[] = [];
   readonly removed: { id: string; generation: number }[] = [];
   /** What applying does; by default the sandbox runs. */
-  onApply: (spec: SandboxSpec, generation: number) => ObservedSandbox | Promise<ObservedSandbox> = (spec, generation) => running(spec.id, generation);
+  onApply: (spec: SandboxSpec, generation: number) => ObservedSandbox | Promise<ObservedSandbox> = (spec, generation) =>
+    running(spec.id, generation);
   epoch = 1;
   readonly key: MachineKey;
   readonly #agentUrl: string;
@@ -150,13 +189,18 @@ export class ScriptedAgent implements AsyncDisposable {
         },
       },
     });
-    const socket = new WebSocket(`${this.#agentUrl.replace(/^http/, 'ws')}${AgentEndpoint.tunnel}`, TUNNEL_SUBPROTOCOL, {
-      headers: { authorization: `Bearer ${this.accessToken}` },
-    });
+    const socket = new WebSocket(
+      `${this.#agentUrl.replace(/^http/, 'ws')}${AgentEndpoint.tunnel}`,
+      TUNNEL_SUBPROTOCOL,
+      {
+        headers: { authorization: `Bearer ${this.accessToken}` },
+      },
+    );
     const closed = server.opened(
       {
         protocol: 'graphql-transport-ws',
-        send: (data) => new Promise((resolve, reject) => socket.send(data, (error) => (error ? reject(error) : resolve()))),
+        send: (data) =>
+          new Promise((resolve, reject) => socket.send(data, (error) => (error ? reject(error) : resolve()))),
         close: (code, reason) => socket.close(code, reason),
         onMessage: (take) => socket.on('message', (data) => void take(String(data))),
       },
@@ -174,7 +218,11 @@ export class ScriptedAgent implements AsyncDisposable {
   }
 
   /** Tells control about everything (`full`) or about some. */
-  async report(full: boolean, sandboxes: readonly ObservedSandbox[] = [...this.sandboxes.values()], epoch = ++this.epoch) {
+  async report(
+    full: boolean,
+    sandboxes: readonly ObservedSandbox[] = [...this.sandboxes.values()],
+    epoch = ++this.epoch,
+  ) {
     return callChannel(
       this.#agentUrl,
       'mutation ($input: ReportSandboxesInput!) { reportSandboxes(input: $input) { epoch } }',
@@ -192,4 +240,11 @@ export class ScriptedAgent implements AsyncDisposable {
   }
 }
 
-export const running = (id: string, generation: number): ObservedSandbox => ({ id, generation, status: 'RUNNING', statusReason: null, startedAt: new Date().toISOString(), lastActiveAt: null });
+export const running = (id: string, generation: number): ObservedSandbox => ({
+  id,
+  generation,
+  status: 'RUNNING',
+  statusReason: null,
+  startedAt: new Date().toISOString(),
+  lastActiveAt: null,
+});

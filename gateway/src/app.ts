@@ -51,7 +51,9 @@ export async function createGateway({ config, transport, log }: GatewayDeps): Pr
       case '/session':
         // A page of another site must not act with this browser's cookie.
         if (!isAllowedOrigin(request)) throw new RookeryError('FORBIDDEN', 'This origin may not use the API.');
-        return path === '/graphql' ? graphql.handle(request, response, sessions.contextOf(request)) : sessions.handle(request, response);
+        return path === '/graphql'
+          ? graphql.handle(request, response, sessions.contextOf(request))
+          : sessions.handle(request, response);
       case '/healthz':
         return sendJson(response, 200, { status: 'ok' });
       case '/readyz': {
@@ -98,8 +100,12 @@ function originCheck(allowed: readonly string[]): (request: IncomingMessage) => 
 
 function fail(response: ServerResponse, error: unknown, log: Logger): void {
   if (error instanceof RookeryError) {
-    return sendJson(response, ERROR_STATUS[error.code], { errors: [{ message: error.message, extensions: error.extensions }] });
+    return sendJson(response, ERROR_STATUS[error.code], {
+      errors: [{ message: error.message, extensions: error.extensions }],
+    });
   }
   log.error({ err: error }, 'a request failed');
-  sendJson(response, 500, { errors: [{ message: 'Something went wrong on our side.', extensions: { code: 'INTERNAL' } }] });
+  sendJson(response, 500, {
+    errors: [{ message: 'Something went wrong on our side.', extensions: { code: 'INTERNAL' } }],
+  });
 }

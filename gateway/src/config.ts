@@ -11,13 +11,20 @@ export const gatewayConfigSchema = z.object({
   ROOKERY_ALLOWED_ORIGINS: z
     .string()
     .default('')
-    .transform((list) => list.split(',').map((origin) => origin.trim()).filter(Boolean)),
+    .transform((list) =>
+      list
+        .split(',')
+        .map((origin) => origin.trim())
+        .filter(Boolean),
+    ),
   /** Set when people reach the gateway by https: session cookies then travel by https only. */
   ROOKERY_SECURE_COOKIES: configField.flag(false),
   /** Whether the schema may be asked for. */
   ROOKERY_INTROSPECTION: configField.flag(true),
   /** Where control serves the subgraphs (split mode). */
-  ROOKERY_CONTROL_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).default('http://127.0.0.1:4002'),
+  ROOKERY_CONTROL_URL: z
+    .url({ protocol: /^https?$/, error: 'must be an http(s) URL' })
+    .default('http://127.0.0.1:4002'),
   /** What control wants to hear before it answers (split mode). */
   ROOKERY_GATEWAY_SECRET: z.string().min(16, 'must have at least 16 characters').optional(),
   ROOKERY_LOG_LEVEL: configField.logLevel(),

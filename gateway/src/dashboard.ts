@@ -16,7 +16,8 @@ const SECURITY_HEADERS: Readonly<Record<string, string>> = {
 /** Serves the built dashboard; every path that is no file is one of its pages. */
 export function serveDashboard(): (request: IncomingMessage, response: ServerResponse) => void {
   if (!existsSync(BUILD)) {
-    return (_request, response) => sendJson(response, 503, { error: 'The dashboard has not been built; run "npm run build".' });
+    return (_request, response) =>
+      sendJson(response, 503, { error: 'The dashboard has not been built; run "npm run build".' });
   }
   const files = sirv(BUILD, {
     single: 'index.html',
@@ -24,7 +25,10 @@ export function serveDashboard(): (request: IncomingMessage, response: ServerRes
     brotli: true,
     setHeaders: (response, path) => {
       for (const [name, value] of Object.entries(SECURITY_HEADERS)) response.setHeader(name, value);
-      response.setHeader('cache-control', path.includes('/immutable/') ? 'public, max-age=31536000, immutable' : 'no-cache');
+      response.setHeader(
+        'cache-control',
+        path.includes('/immutable/') ? 'public, max-age=31536000, immutable' : 'no-cache',
+      );
     },
   });
   return (request, response) => files(request, response, () => sendJson(response, 404, { error: 'not found' }));

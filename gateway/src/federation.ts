@@ -3,7 +3,14 @@ import { publicError } from '@rookery/wire/graphql-operation.ts';
 import { RookeryError } from '@rookery/wire/errors.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { mapIterator } from '@rookery/wire/push-iterator.ts';
-import { buildSchema, GraphQLError, type DocumentNode, type FormattedExecutionResult, type GraphQLFormattedError, type GraphQLSchema } from 'graphql';
+import {
+  buildSchema,
+  GraphQLError,
+  type DocumentNode,
+  type FormattedExecutionResult,
+  type GraphQLFormattedError,
+  type GraphQLSchema,
+} from 'graphql';
 import { NullPropagation } from './null-propagation.ts';
 import type { SubgraphTransport } from './transports/transport.ts';
 
@@ -24,7 +31,10 @@ export interface PublicOperation {
 export interface Federation {
   /** The public schema. */
   readonly schema: GraphQLSchema;
-  execute(operation: PublicOperation, context: GatewayContext): Promise<FormattedExecutionResult | AsyncIterableIterator<FormattedExecutionResult>>;
+  execute(
+    operation: PublicOperation,
+    context: GatewayContext,
+  ): Promise<FormattedExecutionResult | AsyncIterableIterator<FormattedExecutionResult>>;
 }
 
 /** What the router hands to us for one subgraph; only what we use of it. */
@@ -44,7 +54,11 @@ type Outcome = FormattedExecutionResult | AsyncIterable<FormattedExecutionResult
  *
  * @param supergraphSdl what `npm run generate` composed.
  */
-export async function createFederation(supergraphSdl: string, transport: SubgraphTransport, log: Logger): Promise<Federation> {
+export async function createFederation(
+  supergraphSdl: string,
+  transport: SubgraphTransport,
+  log: Logger,
+): Promise<Federation> {
   const handler = await unifiedGraphHandler({
     unifiedGraph: buildSchema(supergraphSdl, { assumeValidSDL: true }),
     getUnifiedGraphSDL: () => supergraphSdl,
@@ -56,10 +70,19 @@ export async function createFederation(supergraphSdl: string, transport: Subgrap
   async function ask(subgraph: string, request: PlannedRequest): Promise<Outcome> {
     const { document, variables, operationName, operationType = 'query', context } = request;
     try {
-      return await transport.execute(subgraph, { document, variables, operationName, operationType, token: context?.token });
+      return await transport.execute(subgraph, {
+        document,
+        variables,
+        operationName,
+        operationType,
+        token: context?.token,
+      });
     } catch (error) {
       if (!(error instanceof RookeryError)) log.error({ subgraph, err: error }, 'a subgraph could not be asked');
-      const known = error instanceof RookeryError ? error : new RookeryError('UNAVAILABLE', 'The control plane cannot be reached at the moment.');
+      const known =
+        error instanceof RookeryError
+          ? error
+          : new RookeryError('UNAVAILABLE', 'The control plane cannot be reached at the moment.');
       return { errors: [{ message: known.message, extensions: { ...known.extensions } }] };
     }
   }
@@ -82,7 +105,10 @@ export async function createFederation(supergraphSdl: string, transport: Subgrap
       } catch (error) {
         // Variables of the wrong type are found while the plan is executed.
         const failure = error instanceof AggregateError ? (error.errors[0] as unknown) : error;
-        const asGraphQL = failure instanceof GraphQLError ? failure : new GraphQLError('Unexpected error.', { originalError: failure as Error });
+        const asGraphQL =
+          failure instanceof GraphQLError
+            ? failure
+            : new GraphQLError('Unexpected error.', { originalError: failure as Error });
         return { errors: [publicError(asGraphQL, log)] };
       }
     },
@@ -106,6 +132,8 @@ function toPublic(error: GraphQLFormattedError, log: Logger): GraphQLFormattedEr
   return {
     message,
     ...(path ? { path } : {}),
-    extensions: Object.fromEntries(PUBLIC_EXTENSIONS.flatMap((key) => (extensions[key] === undefined ? [] : [[key, extensions[key]]]))),
+    extensions: Object.fromEntries(
+      PUBLIC_EXTENSIONS.flatMap((key) => (extensions[key] === undefined ? [] : [[key, extensions[key]]])),
+    ),
   };
 }

@@ -72,7 +72,10 @@ function asApolloGateway(federation: Federation): GatewayInterface {
         executor: async ({ document, request, operationName, operation, context }) => {
           const operationType = operation.operation;
           const variables = request.variables ?? {};
-          const result = (await federation.execute({ document, variables, operationName, operationType }, context as GatewayContext)) as FormattedExecutionResult;
+          const result = (await federation.execute(
+            { document, variables, operationName, operationType },
+            context as GatewayContext,
+          )) as FormattedExecutionResult;
           return { ...result, errors: result.errors?.map(toGraphQLError) } as GatewayExecutionResult;
         },
       };

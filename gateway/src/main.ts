@@ -10,7 +10,8 @@ import { networkTransport } from './transports/network.transport.ts';
 await runMain(async () => {
   const config = readConfig(gatewayConfigSchema, process.env);
   const log = createLogger('gateway', config.ROOKERY_LOG_LEVEL);
-  if (!config.ROOKERY_GATEWAY_SECRET) throw new StartupError('ROOKERY_GATEWAY_SECRET is not set; control and gateways need the same one.');
+  if (!config.ROOKERY_GATEWAY_SECRET)
+    throw new StartupError('ROOKERY_GATEWAY_SECRET is not set; control and gateways need the same one.');
   const transport = networkTransport(config.ROOKERY_CONTROL_URL, config.ROOKERY_GATEWAY_SECRET);
   await using gateway = await createGateway({ config, transport, log });
   log.info({ url: gateway.url }, 'gateway is ready');

@@ -50,7 +50,11 @@ export class NullPropagation {
   }
 
   /** The result, put right in place. */
-  apply(result: FormattedExecutionResult, document: DocumentNode, operationName: string | null | undefined): FormattedExecutionResult {
+  apply(
+    result: FormattedExecutionResult,
+    document: DocumentNode,
+    operationName: string | null | undefined,
+  ): FormattedExecutionResult {
     if (result.data == null) return result.data === undefined && result.errors ? { ...result, data: null } : result;
     const plan = this.#planOf(document, operationName);
     if (!plan) return result;
@@ -73,7 +77,9 @@ export class NullPropagation {
     const root = operation && this.#schema.getRootType(operation.operation);
     if (!operation || !root) return undefined;
     const fragments = new Map(
-      document.definitions.flatMap((node) => (node.kind === Kind.FRAGMENT_DEFINITION ? [[node.name.value, node] as const] : [])),
+      document.definitions.flatMap((node) =>
+        node.kind === Kind.FRAGMENT_DEFINITION ? [[node.name.value, node] as const] : [],
+      ),
     );
     const plan = new SelectionPlan(this.#schema, fragments, root, [operation.selectionSet]);
     plans.set(key, plan);
@@ -103,7 +109,11 @@ class SelectionPlan {
 
   /** @param typeName what the result says the object is, when it was asked to. */
   fieldsOf(typeName: unknown): readonly FieldPlan[] {
-    const runtime = isObjectType(this.#type) ? this.#type : typeof typeName === 'string' ? this.#schema.getType(typeName) : undefined;
+    const runtime = isObjectType(this.#type)
+      ? this.#type
+      : typeof typeName === 'string'
+        ? this.#schema.getType(typeName)
+        : undefined;
     const type = isObjectType(runtime) ? runtime : this.#type;
     const known = this.#byType.get(type.name);
     if (known) return known;
@@ -128,12 +138,14 @@ class SelectionPlan {
           } else found.set(key, { nodes: [selection], type: field.type, optional: maybe });
           continue;
         }
-        const fragment = selection.kind === Kind.FRAGMENT_SPREAD ? this.#fragments.get(selection.name.value) : selection;
+        const fragment =
+          selection.kind === Kind.FRAGMENT_SPREAD ? this.#fragments.get(selection.name.value) : selection;
         if (!fragment) continue;
         const condition = fragment.typeCondition ? typeFromAST(this.#schema, fragment.typeCondition) : parent;
         if (!isCompositeType(condition)) continue;
         if (isObjectType(type)) {
-          if (condition === type || (isAbstractType(condition) && this.#schema.isSubType(condition, type))) visit(fragment.selectionSet.selections, type, maybe);
+          if (condition === type || (isAbstractType(condition) && this.#schema.isSubType(condition, type)))
+            visit(fragment.selectionSet.selections, type, maybe);
         } else visit(fragment.selectionSet.selections, condition, maybe || condition !== type);
       }
     };
@@ -142,7 +154,10 @@ class SelectionPlan {
     return [...found].map(([key, { nodes, type: fieldType, optional }]) => {
       const named = getNamedType(fieldType);
       const sets = nodes.flatMap(({ selectionSet }) => (selectionSet ? [selectionSet] : []));
-      const children = isCompositeType(named) && sets.length > 0 ? new SelectionPlan(this.#schema, this.#fragments, named, sets) : undefined;
+      const children =
+        isCompositeType(named) && sets.length > 0
+          ? new SelectionPlan(this.#schema, this.#fragments, named, sets)
+          : undefined;
       return { key, type: fieldType, optional, children };
     });
   }
@@ -160,7 +175,12 @@ function isConditional(node: SelectionNode): boolean {
   }
 }
 
-function completeObject(value: unknown, plan: SelectionPlan, broken: { path: string | undefined }, path: string): unknown {
+function completeObject(
+  value: unknown,
+  plan: SelectionPlan,
+  broken: { path: string | undefined },
+  path: string,
+): unknown {
   const object = value as Record<string, unknown>;
   for (const { key, type, optional, children } of plan.fieldsOf(object['__typename'])) {
     const before = object[key];

@@ -62,10 +62,12 @@ export class Sessions {
   async #signIn(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await readJsonBody(request);
     const { email, password } = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>;
-    if (typeof email !== 'string' || typeof password !== 'string') return sendJson(response, 400, { error: 'Send an e-mail address and a password.' });
+    if (typeof email !== 'string' || typeof password !== 'string')
+      return sendJson(response, 400, { error: 'Send an e-mail address and a password.' });
     const { data, errors } = await this.#run(SIGN_IN, 'mutation', { input: { email, password } }, { token: undefined });
     const outcome = (data as SignInOutcome | null | undefined)?.signIn;
-    if (!outcome) return sendJson(response, 503, { error: errors?.[0]?.message ?? 'Signing in does not work at the moment.' });
+    if (!outcome)
+      return sendJson(response, 503, { error: errors?.[0]?.message ?? 'Signing in does not work at the moment.' });
     if (outcome.__typename !== 'SignedIn') return sendJson(response, 401, { error: outcome.message });
     const maxAge = Math.max(0, Math.floor((Date.parse(outcome.expiresAt) - Date.now()) / 1_000));
     sendJson(response, 200, { viewer: outcome.viewer }, { 'set-cookie': this.#cookie(outcome.token, maxAge) });
@@ -82,8 +84,16 @@ export class Sessions {
     return `${SESSION_COOKIE}=${token}; HttpOnly; SameSite=Strict; Path=/; Max-Age=${maxAgeSeconds}${secure}`;
   }
 
-  async #run(document: typeof VIEWER, operationType: 'query' | 'mutation', variables: Record<string, unknown>, context: GatewayContext): Promise<FormattedExecutionResult> {
-    return (await this.#options.federation.execute({ document, variables, operationName: null, operationType }, context)) as FormattedExecutionResult;
+  async #run(
+    document: typeof VIEWER,
+    operationType: 'query' | 'mutation',
+    variables: Record<string, unknown>,
+    context: GatewayContext,
+  ): Promise<FormattedExecutionResult> {
+    return (await this.#options.federation.execute(
+      { document, variables, operationName: null, operationType },
+      context,
+    )) as FormattedExecutionResult;
   }
 }
 

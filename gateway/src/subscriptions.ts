@@ -39,7 +39,10 @@ export function createSubscriptions({ federation, sessions, isAllowedOrigin }: S
   const run = (args: ExecutionArgs) => {
     const operationType = getOperationAST(args.document, args.operationName)?.operation ?? 'query';
     const { document, operationName, variableValues } = args;
-    return federation.execute({ document, operationName, operationType, variables: variableValues ?? {} }, args.contextValue as GatewayContext) as never;
+    return federation.execute(
+      { document, operationName, operationType, variables: variableValues ?? {} },
+      args.contextValue as GatewayContext,
+    ) as never;
   };
   const disposable = useServer(
     {
@@ -87,5 +90,7 @@ export function createSubscriptions({ federation, sessions, isAllowedOrigin }: S
 }
 
 function tooMany(): GraphQLError {
-  return new GraphQLError(`At most ${OPERATIONS_PER_SOCKET} operations may be open on one socket.`, { extensions: { code: 'RATE_LIMITED' } });
+  return new GraphQLError(`At most ${OPERATIONS_PER_SOCKET} operations may be open on one socket.`, {
+    extensions: { code: 'RATE_LIMITED' },
+  });
 }

@@ -1,7 +1,13 @@
 import { execute, getOperationAST, type FormattedExecutionResult } from 'graphql';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ERROR_STATUS, RookeryError } from './errors.ts';
-import { prepareOperation, publicError, resultStatus, type DocumentCache, type OperationRequest } from './graphql-operation.ts';
+import {
+  prepareOperation,
+  publicError,
+  resultStatus,
+  type DocumentCache,
+  type OperationRequest,
+} from './graphql-operation.ts';
 import { readJsonBody, sendJson } from './http.ts';
 import type { Logger } from './log.ts';
 
@@ -16,14 +22,19 @@ export interface GraphQLHttpOptions {
  * A private GraphQL endpoint over HTTP POST: bounded bodies, masked errors, and a status that
  * agrees with `extensions.code` so that a caller without a GraphQL client can tell 401 from 503.
  */
-export function graphqlHttpHandler(options: GraphQLHttpOptions): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+export function graphqlHttpHandler(
+  options: GraphQLHttpOptions,
+): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   return async (request, response) => {
     const result = await answer(request, options);
     sendJson(response, resultStatus(result), result);
   };
 }
 
-async function answer(request: IncomingMessage, { documents, context, log }: GraphQLHttpOptions): Promise<FormattedExecutionResult> {
+async function answer(
+  request: IncomingMessage,
+  { documents, context, log }: GraphQLHttpOptions,
+): Promise<FormattedExecutionResult> {
   try {
     if (request.method !== 'POST') throw new RookeryError('BAD_USER_INPUT', 'Send GraphQL requests with POST.');
     const body = await readJsonBody(request);
@@ -42,8 +53,16 @@ async function answer(request: IncomingMessage, { documents, context, log }: Gra
       ...(result.errors ? { errors: result.errors.map((error) => publicError(error, log)) } : {}),
     };
   } catch (error) {
-    if (error instanceof RookeryError) return { errors: [{ message: error.message, extensions: { ...error.extensions } }] };
+    if (error instanceof RookeryError)
+      return { errors: [{ message: error.message, extensions: { ...error.extensions } }] };
     log.error({ err: error }, 'a GraphQL request failed outside its resolvers');
-    return { errors: [{ message: 'Something went wrong on our side.', extensions: { code: 'INTERNAL', status: ERROR_STATUS.INTERNAL } }] };
+    return {
+      errors: [
+        {
+          message: 'Something went wrong on our side.',
+          extensions: { code: 'INTERNAL', status: ERROR_STATUS.INTERNAL },
+        },
+      ],
+    };
   }
 }

@@ -66,10 +66,14 @@ export class DocumentCache {
  * Turns a request into execution arguments, or into the errors to answer with. Never throws for
  * what a client sent: in `graphql-ws` a throw would close the whole socket.
  */
-export function prepareOperation(cache: DocumentCache, request: OperationRequest): ExecutionArgs | readonly GraphQLError[] {
+export function prepareOperation(
+  cache: DocumentCache,
+  request: OperationRequest,
+): ExecutionArgs | readonly GraphQLError[] {
   const { query, operationName, variables } = request;
   if (typeof query !== 'string') return [badInput('`query` must be a string.')];
-  if (operationName != null && typeof operationName !== 'string') return [badInput('`operationName` must be a string.')];
+  if (operationName != null && typeof operationName !== 'string')
+    return [badInput('`operationName` must be a string.')];
   if (variables != null && (typeof variables !== 'object' || Array.isArray(variables))) {
     return [badInput('`variables` must be an object.')];
   }
@@ -83,7 +87,8 @@ export function prepareOperation(cache: DocumentCache, request: OperationRequest
   };
 }
 
-const badInput = (message: string): GraphQLError => new GraphQLError(message, { extensions: { code: 'BAD_USER_INPUT' } });
+const badInput = (message: string): GraphQLError =>
+  new GraphQLError(message, { extensions: { code: 'BAD_USER_INPUT' } });
 
 const asBadInput = (error: GraphQLError): GraphQLError =>
   new GraphQLError(error.message, {

@@ -22,8 +22,14 @@ const CONNECTION_INIT_WAIT_MS = 5_000;
 export function guardedSocketOptions(
   documents: DocumentCache,
   log: Logger,
-  context: (operation: OperationRequest, socket: { connectionParams: unknown; extra: unknown }) => object | readonly GraphQLError[] | Promise<object | readonly GraphQLError[]>,
-): Pick<ServerOptions<Record<string, unknown>, never>, 'onSubscribe' | 'onError' | 'onNext' | 'connectionInitWaitTimeout'> {
+  context: (
+    operation: OperationRequest,
+    socket: { connectionParams: unknown; extra: unknown },
+  ) => object | readonly GraphQLError[] | Promise<object | readonly GraphQLError[]>,
+): Pick<
+  ServerOptions<Record<string, unknown>, never>,
+  'onSubscribe' | 'onError' | 'onNext' | 'connectionInitWaitTimeout'
+> {
   return {
     connectionInitWaitTimeout: CONNECTION_INIT_WAIT_MS,
     async onSubscribe(socket, _id, payload): Promise<ExecutionArgs | readonly GraphQLError[]> {

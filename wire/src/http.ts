@@ -30,7 +30,12 @@ export async function readJsonBody(request: IncomingMessage, maxBytes = MAX_BODY
 }
 
 /** Answers with JSON. */
-export function sendJson(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
+export function sendJson(
+  response: ServerResponse,
+  status: number,
+  body: unknown,
+  headers: Record<string, string> = {},
+): void {
   if (response.headersSent) return;
   const text = JSON.stringify(body);
   response.writeHead(status, {
@@ -61,7 +66,13 @@ export interface ListeningServer extends AsyncDisposable {
  * @param role what the port is for, as the operator knows it: "the dashboard".
  * @throws {StartupError} in one sentence when the port is taken or not allowed.
  */
-export async function listen(handler: RequestListener, port: number, host: string, role: string, variable: string): Promise<ListeningServer> {
+export async function listen(
+  handler: RequestListener,
+  port: number,
+  host: string,
+  role: string,
+  variable: string,
+): Promise<ListeningServer> {
   const server = createServer(handler);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => reject(listenError(cause, port, host, role, variable)));
@@ -81,12 +92,21 @@ export async function listen(handler: RequestListener, port: number, host: strin
   };
 }
 
-function listenError(cause: NodeJS.ErrnoException, port: number, host: string, role: string, variable: string): StartupError {
+function listenError(
+  cause: NodeJS.ErrnoException,
+  port: number,
+  host: string,
+  role: string,
+  variable: string,
+): StartupError {
   if (cause.code === 'EADDRINUSE') {
     return new StartupError(`Port ${port} for ${role} is already in use; set ${variable} to another one.`, { cause });
   }
   if (cause.code === 'EACCES') {
-    return new StartupError(`Port ${port} for ${role} may not be opened by this user; set ${variable} to one above 1023.`, { cause });
+    return new StartupError(
+      `Port ${port} for ${role} may not be opened by this user; set ${variable} to one above 1023.`,
+      { cause },
+    );
   }
   return new StartupError(`Cannot listen on ${host}:${port} for ${role}: ${cause.message}.`, { cause });
 }

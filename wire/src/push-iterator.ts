@@ -7,7 +7,8 @@
  */
 export class PushIterator<T> implements AsyncIterableIterator<T, undefined>, AsyncDisposable {
   readonly #buffer: T[] = [];
-  readonly #waiting: { resolve: (result: IteratorResult<T, undefined>) => void; reject: (error: unknown) => void }[] = [];
+  readonly #waiting: { resolve: (result: IteratorResult<T, undefined>) => void; reject: (error: unknown) => void }[] =
+    [];
   readonly #onReturn: () => void | Promise<void>;
   #end: { error?: unknown } | undefined;
   #released = false;
@@ -91,7 +92,10 @@ export class PushIterator<T> implements AsyncIterableIterator<T, undefined>, Asy
  * Maps an async iterator value by value, passing `return()` straight through to the source (an
  * `async function*` would not, see {@link PushIterator}).
  */
-export function mapIterator<A, B>(source: AsyncIterator<A>, map: (value: A) => B | Promise<B>): AsyncIterableIterator<B> {
+export function mapIterator<A, B>(
+  source: AsyncIterator<A>,
+  map: (value: A) => B | Promise<B>,
+): AsyncIterableIterator<B> {
   return {
     async next() {
       const step = await source.next();

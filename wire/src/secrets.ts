@@ -7,4 +7,5 @@ export const newSecret = (prefix: string): string => `${prefix}_${randomBytes(32
 export const sha256 = (text: string): string => createHash('sha256').update(text).digest('base64url');
 
 /** Compares two secrets in constant time. */
-export const secretsEqual = (a: string, b: string): boolean => timingSafeEqual(Buffer.from(sha256(a)), Buffer.from(sha256(b)));
+export const secretsEqual = (a: string, b: string): boolean =>
+  timingSafeEqual(Buffer.from(sha256(a)), Buffer.from(sha256(b)));

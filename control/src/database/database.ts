@@ -5,7 +5,11 @@ import type { Kysely } from 'kysely';
 import { ormConfig } from '../orm.ts';
 
 /** Names in queries are those of the entities and their properties, so that rows read like entities. */
-export const QUERY_OPTIONS = { tableNamingStrategy: 'entity', columnNamingStrategy: 'property', convertValues: true } as const;
+export const QUERY_OPTIONS = {
+  tableNamingStrategy: 'entity',
+  columnNamingStrategy: 'property',
+  convertValues: true,
+} as const;
 
 /**
  * The database as one subgraph sees it: typed queries over its own tables, and transactions.
@@ -46,7 +50,8 @@ export async function openDatabase(url: string, log: Logger): Promise<DatabaseCo
   }
   const database: Database<unknown> = {
     query: orm.em.fork().getKysely<unknown, typeof QUERY_OPTIONS>(QUERY_OPTIONS),
-    transaction: (work) => orm.em.fork().transactional((em) => work(em.getKysely<unknown, typeof QUERY_OPTIONS>(QUERY_OPTIONS))),
+    transaction: (work) =>
+      orm.em.fork().transactional((em) => work(em.getKysely<unknown, typeof QUERY_OPTIONS>(QUERY_OPTIONS))),
   };
   return {
     orm,
@@ -61,7 +66,9 @@ async function connect(url: string): Promise<MikroORM> {
   try {
     new URL(url);
   } catch (cause) {
-    throw new StartupError('DATABASE_URL is not a URL; it looks like postgres://user:password@host:5432/database.', { cause });
+    throw new StartupError('DATABASE_URL is not a URL; it looks like postgres://user:password@host:5432/database.', {
+      cause,
+    });
   }
   const orm = new MikroORM(ormConfig(url));
   try {
@@ -99,7 +106,11 @@ async function migrate(orm: MikroORM, log: Logger): Promise<void> {
 
 /** Whether an error says that a row with the same key was there already. */
 export function isUniqueViolation(error: unknown, constraint: string): boolean {
-  for (let at = error as { code?: string; constraint?: string; message?: string; cause?: unknown } | undefined; at; at = at.cause as never) {
+  for (
+    let at = error as { code?: string; constraint?: string; message?: string; cause?: unknown } | undefined;
+    at;
+    at = at.cause as never
+  ) {
     if (at.code === '23505' && (at.constraint === constraint || at.message?.includes(constraint))) return true;
   }
   return false;

@@ -75,7 +75,10 @@ async function locateBinaries(): Promise<string> {
   try {
     root = dirname(dirname(createRequire(import.meta.url).resolve(name)));
   } catch (cause) {
-    throw new StartupError(`There is no embedded PostgreSQL for this platform (${name}); set DATABASE_URL to a server of your own.`, { cause });
+    throw new StartupError(
+      `There is no embedded PostgreSQL for this platform (${name}); set DATABASE_URL to a server of your own.`,
+      { cause },
+    );
   }
   const native = await realpath(join(root, 'native'));
   await restoreSymlinks(root, native);
@@ -99,7 +102,10 @@ async function makeDirectory(directory: string): Promise<void> {
     await mkdir(directory, { recursive: true, mode: 0o755 });
     await access(directory, constants.W_OK);
   } catch (cause) {
-    throw new StartupError(`The data directory ${directory} cannot be written (${(cause as NodeJS.ErrnoException).code}); set ROOKERY_DATA_DIR to one that can.`, { cause });
+    throw new StartupError(
+      `The data directory ${directory} cannot be written (${(cause as NodeJS.ErrnoException).code}); set ROOKERY_DATA_DIR to one that can.`,
+      { cause },
+    );
   }
 }
 
@@ -115,10 +121,20 @@ async function serverUser(onStep: (step: string) => void): Promise<ServerUser | 
   } catch {
     onStep('Creating the system user postgres, because PostgreSQL does not run as root');
     try {
-      await run('useradd', ['--system', '--user-group', '--no-create-home', '--shell', '/usr/sbin/nologin', 'postgres']);
+      await run('useradd', [
+        '--system',
+        '--user-group',
+        '--no-create-home',
+        '--shell',
+        '/usr/sbin/nologin',
+        'postgres',
+      ]);
       return await id();
     } catch (cause) {
-      throw new StartupError('PostgreSQL does not run as root and the user postgres could not be created; run as another user or set DATABASE_URL.', { cause });
+      throw new StartupError(
+        'PostgreSQL does not run as root and the user postgres could not be created; run as another user or set DATABASE_URL.',
+        { cause },
+      );
     }
   }
 }
@@ -129,13 +145,18 @@ async function serverUser(onStep: (step: string) => void): Promise<ServerUser | 
  */
 async function launcher(user: ServerUser | undefined, paths: string[]): Promise<Wrap> {
   if (!user) return (command, args) => [command, args];
-  const blocked = (await Promise.all(paths.map((path) => blockingDirectory(path, user)))).find((path) => path !== undefined);
+  const blocked = (await Promise.all(paths.map((path) => blockingDirectory(path, user)))).find(
+    (path) => path !== undefined,
+  );
   const capability = blocked ? ['--inh-caps=+dac_read_search', '--ambient-caps=+dac_read_search'] : [];
   const setpriv = [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups', ...capability, '--'];
   try {
     await run('setpriv', [...setpriv, 'true'], { cwd: '/' });
   } catch (cause) {
-    throw new StartupError(`PostgreSQL runs as user postgres, who may not enter ${blocked ?? 'its directory'}; move the checkout, set ROOKERY_DATA_DIR, or set DATABASE_URL.`, { cause });
+    throw new StartupError(
+      `PostgreSQL runs as user postgres, who may not enter ${blocked ?? 'its directory'}; move the checkout, set ROOKERY_DATA_DIR, or set DATABASE_URL.`,
+      { cause },
+    );
   }
   return (command, args) => ['setpriv', [...setpriv, command, ...args]];
 }
@@ -204,13 +225,19 @@ async function claim(directory: string, data: string): Promise<void> {
   const owner = (await readFile(ownerFile, 'utf8').catch(() => '')).trim();
   const ownerPid = Number(owner.split(' ')[0]);
   if (ownerPid && ownerPid !== process.pid && owner === (await processIdentity(ownerPid))) {
-    throw new StartupError(`Another Rookery (process ${ownerPid}) uses the data directory ${dirname(directory)}; stop it or set ROOKERY_DATA_DIR.`);
+    throw new StartupError(
+      `Another Rookery (process ${ownerPid}) uses the data directory ${dirname(directory)}; stop it or set ROOKERY_DATA_DIR.`,
+    );
   }
   const serverPid = Number((await readFile(join(data, 'postmaster.pid'), 'utf8').catch(() => '')).split('\n')[0]);
   const serverCommand = serverPid ? await readFile(`/proc/${serverPid}/cmdline`, 'utf8').catch(() => '') : '';
   if (serverCommand.includes(data)) {
     process.kill(serverPid, 'SIGINT');
-    await until(() => !existsSync(`/proc/${serverPid}`), STOP_DEADLINE_MS, `PostgreSQL (process ${serverPid}), left behind by an earlier run, does not stop; end it and start again.`);
+    await until(
+      () => !existsSync(`/proc/${serverPid}`),
+      STOP_DEADLINE_MS,
+      `PostgreSQL (process ${serverPid}), left behind by an earlier run, does not stop; end it and start again.`,
+    );
   }
   await writeFile(ownerFile, await processIdentity(process.pid));
 }
@@ -246,13 +273,26 @@ interface BootOptions {
 }
 
 async function boot({ bin, data, port, wrap, log }: BootOptions): Promise<ChildProcess> {
-  const settings = { listen_addresses: '127.0.0.1', port, unix_socket_directories: '', max_connections: 100, logging_collector: 'off' };
-  const [command, args] = wrap(join(bin, 'postgres'), ['-D', data, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])]);
+  const settings = {
+    listen_addresses: '127.0.0.1',
+    port,
+    unix_socket_directories: '',
+    max_connections: 100,
+    logging_collector: 'off',
+  };
+  const [command, args] = wrap(join(bin, 'postgres'), [
+    '-D',
+    data,
+    ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+  ]);
   // In a process group of its own, so that Ctrl-C in the terminal reaches us and not it: it must outlive control.
   const server = spawn(command, args, { cwd: '/', stdio: ['ignore', 'ignore', 'pipe'], detached: true });
   let lastLine = '';
   await new Promise<void>((resolve, reject) => {
-    const deadline = setTimeout(() => reject(new StartupError('The embedded PostgreSQL did not become ready in a minute.')), START_DEADLINE_MS);
+    const deadline = setTimeout(
+      () => reject(new StartupError('The embedded PostgreSQL did not become ready in a minute.')),
+      START_DEADLINE_MS,
+    );
     server.stderr?.setEncoding('utf8').on('data', (text: string) => {
       for (const line of text.split('\n').filter(Boolean)) {
         lastLine = line;
@@ -263,7 +303,9 @@ async function boot({ bin, data, port, wrap, log }: BootOptions): Promise<ChildP
         }
       }
     });
-    server.once('error', (cause) => reject(new StartupError(`The embedded PostgreSQL could not be started (${cause.message}).`, { cause })));
+    server.once('error', (cause) =>
+      reject(new StartupError(`The embedded PostgreSQL could not be started (${cause.message}).`, { cause })),
+    );
     server.once('exit', () => reject(new StartupError(`The embedded PostgreSQL did not start: ${lastLine}`)));
     server.once('exit', () => clearTimeout(deadline));
   });

@@ -121,7 +121,9 @@ function context(viewer: Viewer | null, services: FleetServices): FleetContext {
     services,
     loaders: {
       host: new DataLoader(async (ids) => inOrder(ids, await services.hosts.findMany(viewer, ids), ({ id }) => id)),
-      sandbox: new DataLoader(async (ids) => inOrder(ids, await services.sandboxes.findMany(viewer, ids), ({ id }) => id)),
+      sandbox: new DataLoader(async (ids) =>
+        inOrder(ids, await services.sandboxes.findMany(viewer, ids), ({ id }) => id),
+      ),
       lease: new DataLoader(async (ids) => inOrder(ids, await services.hosts.leases(ids), ({ hostId }) => hostId)),
     },
   };

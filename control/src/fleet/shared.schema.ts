@@ -48,11 +48,23 @@ const MAX_PAGE = 500;
 
 /** A cursor connection over rows in descending order of their (time-ordered) ids. */
 export function connectionByIds<Row extends { id: string }>(
-  args: { first?: number | null | undefined; last?: number | null | undefined; after?: string | null | undefined; before?: string | null | undefined },
+  args: {
+    first?: number | null | undefined;
+    last?: number | null | undefined;
+    after?: string | null | undefined;
+    before?: string | null | undefined;
+  },
   load: (page: Page) => Promise<Row[]>,
 ) {
-  return resolveCursorConnection<Promise<Row[]>>({ args, defaultSize: 50, maxSize: MAX_PAGE, toCursor: (row: Row) => encodeCursor(row.id) }, ({ before, after, limit, inverted }) =>
-    load({ limit, inverted, ...(after === undefined ? {} : { after: decodeCursor(after) }), ...(before === undefined ? {} : { before: decodeCursor(before) }) }),
+  return resolveCursorConnection<Promise<Row[]>>(
+    { args, defaultSize: 50, maxSize: MAX_PAGE, toCursor: (row: Row) => encodeCursor(row.id) },
+    ({ before, after, limit, inverted }) =>
+      load({
+        limit,
+        inverted,
+        ...(after === undefined ? {} : { after: decodeCursor(after) }),
+        ...(before === undefined ? {} : { before: decodeCursor(before) }),
+      }),
   );
 }
 

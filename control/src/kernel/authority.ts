@@ -43,7 +43,12 @@ const RULES = {
 export type Action = keyof typeof RULES;
 
 /** What a viewer needs in order to know that a thing exists at all. */
-const READ_OF: Record<string, Action> = { team: 'team:read', host: 'host:read', sandbox: 'sandbox:read', platform: 'platform:read' };
+const READ_OF: Record<string, Action> = {
+  team: 'team:read',
+  host: 'host:read',
+  sandbox: 'sandbox:read',
+  platform: 'platform:read',
+};
 
 export const may = (viewer: Viewer, action: Action, resource: Resource): boolean => RULES[action](viewer, resource);
 

@@ -25,8 +25,12 @@ export interface SubgraphTypes<Context extends SubgraphContext> {
  * A Pothos builder set up as every subgraph needs it: federation, Relay ids and connections, errors
  * as union members, `DateTime`, and the {@link UserError}s that both subgraphs answer with.
  */
-export function createSubgraphBuilder<Context extends SubgraphContext>(options: { nodeQueries?: boolean; userErrors?: boolean } = {}) {
-  const nodeQueries = options.nodeQueries ? {} : { nodeQueryOptions: false as const, nodesQueryOptions: false as const };
+export function createSubgraphBuilder<Context extends SubgraphContext>(
+  options: { nodeQueries?: boolean; userErrors?: boolean } = {},
+) {
+  const nodeQueries = options.nodeQueries
+    ? {}
+    : { nodeQueryOptions: false as const, nodesQueryOptions: false as const };
   const builder = new SchemaBuilder<SubgraphTypes<Context>>({
     // The errors plugin comes first, so that it wraps what the others add.
     plugins: [ErrorsPlugin, RelayPlugin, DirectivesPlugin, FederationPlugin],
@@ -53,7 +57,11 @@ export function createSubgraphBuilder<Context extends SubgraphContext>(options: 
       fields: (t) => ({
         code: t.exposeString('code'),
         message: t.exposeString('message'),
-        path: t.stringList({ nullable: true, description: 'Where in the input the trouble is.', resolve: (error) => error.path as string[] | null }),
+        path: t.stringList({
+          nullable: true,
+          description: 'Where in the input the trouble is.',
+          resolve: (error) => error.path as string[] | null,
+        }),
       }),
     });
     for (const errorClass of [InvalidInput, NotFound, NotPermitted, NameTaken]) {

@@ -23,11 +23,19 @@ export const inputField = {
       .trim()
       .min(1, 'must not be empty')
       .max(63, 'must have at most 63 characters')
-      .regex(/^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/i, 'may hold letters, digits, "-", "_" and "."; it starts and ends with a letter or digit'),
+      .regex(
+        /^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/i,
+        'may hold letters, digits, "-", "_" and "."; it starts and ends with a letter or digit',
+      ),
   text: (max: number) => z.string().trim().min(1, 'must not be empty').max(max, `must have at most ${max} characters`),
   labels: () =>
     z
-      .array(z.object({ key: z.string().regex(/^[a-z0-9]([a-z0-9./_-]{0,61}[a-z0-9])?$/i, 'is not a valid label key'), value: z.string().max(255) }))
+      .array(
+        z.object({
+          key: z.string().regex(/^[a-z0-9]([a-z0-9./_-]{0,61}[a-z0-9])?$/i, 'is not a valid label key'),
+          value: z.string().max(255),
+        }),
+      )
       .max(32, 'at most 32 labels')
       .refine((labels) => new Set(labels.map(({ key }) => key)).size === labels.length, 'a label key appears twice'),
   idempotencyKey: () => z.string().min(1).max(255),

@@ -38,7 +38,15 @@ export class LoopDriver implements AsyncDisposable {
 
   add(loop: Loop): void {
     const { name, description } = loop;
-    this.#statuses.set(name, { name, description, runs: 0, lastRunAt: null, lastDurationMs: null, lastCount: null, lastError: null });
+    this.#statuses.set(name, {
+      name,
+      description,
+      runs: 0,
+      lastRunAt: null,
+      lastDurationMs: null,
+      lastCount: null,
+      lastError: null,
+    });
     this.#schedule(loop);
   }
 
@@ -70,7 +78,15 @@ export class LoopDriver implements AsyncDisposable {
       lastError = err instanceof Error ? err.message : String(err);
       if (!this.#disposed) this.#log.warn({ loop: name, err }, 'a background loop failed; it goes on at its next turn');
     }
-    this.#statuses.set(name, { name, description, runs, lastRunAt: new Date(), lastDurationMs: Math.round(performance.now() - started), lastCount, lastError });
+    this.#statuses.set(name, {
+      name,
+      description,
+      runs,
+      lastRunAt: new Date(),
+      lastDurationMs: Math.round(performance.now() - started),
+      lastCount,
+      lastError,
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

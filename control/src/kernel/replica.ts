@@ -34,7 +34,12 @@ export async function joinReplicas(connection: DatabaseConnection, loops: LoopDr
     return Number(numDeletedRows);
   };
   await beat();
-  loops.add({ name: 'replica-heartbeat', description: 'Says that this control process lives.', periodMs: BEAT_MS, run: beat });
+  loops.add({
+    name: 'replica-heartbeat',
+    description: 'Says that this control process lives.',
+    periodMs: BEAT_MS,
+    run: beat,
+  });
   return {
     id,
     async [Symbol.asyncDispose]() {

@@ -1,5 +1,14 @@
 import type { InferKyselyDB } from '@mikro-orm/sql';
-import { calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, jwtVerify, SignJWT, type CryptoKey, type JWTPayload } from 'jose';
+import {
+  calculateJwkThumbprint,
+  exportJWK,
+  generateKeyPair,
+  importJWK,
+  jwtVerify,
+  SignJWT,
+  type CryptoKey,
+  type JWTPayload,
+} from 'jose';
 import { QUERY_OPTIONS, type DatabaseConnection } from '../database/database.ts';
 import type { SigningKeySchema } from './signing-key.entity.ts';
 
@@ -34,7 +43,13 @@ export class SigningKeys {
    * @param type the JWT `typ`, by which kinds of tokens are told apart.
    * @param lifetimeSeconds from now, by this process's clock.
    */
-  async sign(purpose: KeyPurpose, type: string, audience: string, lifetimeSeconds: number, claims: JWTPayload): Promise<string> {
+  async sign(
+    purpose: KeyPurpose,
+    type: string,
+    audience: string,
+    lifetimeSeconds: number,
+    claims: JWTPayload,
+  ): Promise<string> {
     const [key] = await this.#keys(purpose);
     if (!key) throw new Error(`no ${purpose} signing key`);
     return new SignJWT(claims)
@@ -52,7 +67,8 @@ export class SigningKeys {
     try {
       const { payload } = await jwtVerify(
         token,
-        async ({ kid }) => (keys.find((key) => key.kid === kid) ?? (await this.#reload(purpose, kid)))?.publicKey as CryptoKey,
+        async ({ kid }) =>
+          (keys.find((key) => key.kid === kid) ?? (await this.#reload(purpose, kid)))?.publicKey as CryptoKey,
         { issuer: ISSUER, audience, typ: type, algorithms: ['EdDSA'], requiredClaims: ['sub', 'exp'] },
       );
       return payload;
@@ -74,7 +90,11 @@ export class SigningKeys {
 
   async #load(purpose: KeyPurpose): Promise<LoadedKey[]> {
     const rows = await this.#database.as<Tables>().transaction(async (tx) => {
-      const select = tx.selectFrom('SigningKey').selectAll().where('purpose', '=', purpose).orderBy('createdAt', 'desc');
+      const select = tx
+        .selectFrom('SigningKey')
+        .selectAll()
+        .where('purpose', '=', purpose)
+        .orderBy('createdAt', 'desc');
       const existing = await select.execute();
       if (existing.length > 0) return existing;
       const { publicKey, privateKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true });
@@ -82,7 +102,13 @@ export class SigningKeys {
       // Two replicas may both make a first key: both verify, and both are known to each other on demand.
       await tx
         .insertInto('SigningKey')
-        .values({ kid: await calculateJwkThumbprint(publicJwk), purpose, publicJwk, privateJwk: await exportJWK(privateKey), createdAt: new Date() })
+        .values({
+          kid: await calculateJwkThumbprint(publicJwk),
+          purpose,
+          publicJwk,
+          privateJwk: await exportJWK(privateKey),
+          createdAt: new Date(),
+        })
         .execute();
       return select.execute();
     });

@@ -54,7 +54,9 @@ export async function executeOnSubgraph(
   if (!(Symbol.asyncIterator in source)) return format(source);
   const guarded = whileEntitled(source[Symbol.asyncIterator](), who, viewer);
   // A context for each event: a loader that lived as long as the stream would serve what it saw first, for ever.
-  return mapIterator(guarded, async (event) => format(await execute({ ...args, rootValue: event, contextValue: subgraph.context(who) })));
+  return mapIterator(guarded, async (event) =>
+    format(await execute({ ...args, rootValue: event, contextValue: subgraph.context(who) })),
+  );
 }
 
 export function formatResult(result: ExecutionResult, log: Logger): FormattedExecutionResult {
@@ -66,7 +68,11 @@ export function formatResult(result: ExecutionResult, log: Logger): FormattedExe
  * Ends a stream soon after its viewer's rights change in any way. The client comes back with its
  * cursor and what it then may see, so nothing is lost and nothing is shown that should not be.
  */
-function whileEntitled<T>(source: AsyncIterator<T>, who: Viewer | null, viewer: () => Promise<Viewer | null>): AsyncIterator<T> {
+function whileEntitled<T>(
+  source: AsyncIterator<T>,
+  who: Viewer | null,
+  viewer: () => Promise<Viewer | null>,
+): AsyncIterator<T> {
   const rights = fingerprint(who);
   const check = setInterval(() => {
     viewer().then(

@@ -38,7 +38,10 @@ export class NotPermitted extends UserError {
 /** The idempotency key was used before, for something else. */
 export class IdempotencyKeyReused extends UserError {
   constructor() {
-    super('IDEMPOTENCY_KEY_REUSED', 'This idempotency key was used for a different request.', ['input', 'idempotencyKey']);
+    super('IDEMPOTENCY_KEY_REUSED', 'This idempotency key was used for a different request.', [
+      'input',
+      'idempotencyKey',
+    ]);
   }
 }
 

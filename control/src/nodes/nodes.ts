@@ -36,4 +36,3 @@ export function nodesSchema(): GraphQLSchema {
 export function createNodes(): Subgraph {
   return { name: 'nodes', schema: nodesSchema(), context: (viewer) => ({ viewer }) };
 }
-

@@ -47,7 +47,9 @@ export function networkTransport(controlUrl: string, secret: string): SubgraphTr
 
   return {
     execute: (subgraph, request) =>
-      request.operationType === 'subscription' ? Promise.resolve(subscribe(clientOf(subgraph), request)) : post(`${base}${subgraphPath(subgraph)}`, headers, request),
+      request.operationType === 'subscription'
+        ? Promise.resolve(subscribe(clientOf(subgraph), request))
+        : post(`${base}${subgraphPath(subgraph)}`, headers, request),
     async isReady() {
       try {
         return (await fetch(`${base}/healthz`, { signal: AbortSignal.timeout(READY_TIMEOUT_MS) })).ok;
@@ -87,7 +89,8 @@ function subscribe(client: Client, request: SubgraphRequest): AsyncIterableItera
         // The operation was refused before it began.
         results.push({ errors: error } as FormattedExecutionResult);
         results.close();
-      } else results.close(new RookeryError('UNAVAILABLE', 'The connection to the control plane broke.', { cause: error }));
+      } else
+        results.close(new RookeryError('UNAVAILABLE', 'The connection to the control plane broke.', { cause: error }));
     },
     complete: () => results.close(),
   });

@@ -101,7 +101,9 @@ export class SessionService {
       .execute();
     const [first] = rows;
     if (!first) return null;
-    const roles = new Map(rows.flatMap(({ teamId, role }) => (teamId && role ? [[teamId, role] as [string, TeamRole]] : [])));
+    const roles = new Map(
+      rows.flatMap(({ teamId, role }) => (teamId && role ? [[teamId, role] as [string, TeamRole]] : [])),
+    );
     return { userId: first.userId, sessionId, isAdmin: first.isAdmin, roles, expiresAt: first.expiresAt };
   }
 }

@@ -52,7 +52,10 @@ export function agentChannelSchema(): GraphQLSchema {
   });
   const AgentConditionInput = builder.inputType('AgentConditionInput', {
     description: 'Something about the machine that people should know, with the command that mends it.',
-    fields: (t) => ({ type: t.field({ type: AgentConditionType, required: true }), message: t.string({ required: true }) }),
+    fields: (t) => ({
+      type: t.field({ type: AgentConditionType, required: true }),
+      message: t.string({ required: true }),
+    }),
   });
   const HostSpecsInput = builder.inputType('HostSpecsInput', {
     description: 'What the agent says about its machine.',
@@ -76,14 +79,22 @@ export function agentChannelSchema(): GraphQLSchema {
     fields: (t) => ({
       token: t.string({ required: true }),
       publicKey: t.string({ required: true, description: 'Raw Ed25519 public key (32 bytes), base64url.' }),
-      proof: t.string({ required: true, description: 'Compact JWS (EdDSA) by that key over {"purpose":"register","token_sha256":base64url(sha256(token))}.' }),
+      proof: t.string({
+        required: true,
+        description:
+          'Compact JWS (EdDSA) by that key over {"purpose":"register","token_sha256":base64url(sha256(token))}.',
+      }),
       specs: t.field({ type: HostSpecsInput, required: true }),
     }),
   });
   const RefreshHostCredentialsInput = builder.inputType('RefreshHostCredentialsInput', {
     fields: (t) => ({
       refreshToken: t.string({ required: true }),
-      proof: t.string({ required: true, description: 'Compact JWS (EdDSA) by the host’s key over {"purpose":"refresh","token_sha256":base64url(sha256(refreshToken))}.' }),
+      proof: t.string({
+        required: true,
+        description:
+          'Compact JWS (EdDSA) by the host’s key over {"purpose":"refresh","token_sha256":base64url(sha256(refreshToken))}.',
+      }),
     }),
   });
   const HeartbeatInput = builder.inputType('HeartbeatInput', {
@@ -92,7 +103,10 @@ export function agentChannelSchema(): GraphQLSchema {
       load1: t.float({ required: true, description: 'One-minute load average.' }),
       memoryUsedMb: t.int({ required: true }),
       diskUsedMb: t.int({ required: true }),
-      inventoryDigest: t.string({ required: true, description: 'SHA-256 (hex) over the lines "id generation status\\n" of all sandboxes, sorted by id.' }),
+      inventoryDigest: t.string({
+        required: true,
+        description: 'SHA-256 (hex) over the lines "id generation status\\n" of all sandboxes, sorted by id.',
+      }),
       sandboxCount: t.int({ required: true }),
     }),
   });
@@ -108,8 +122,14 @@ export function agentChannelSchema(): GraphQLSchema {
   });
   const ReportSandboxesInput = builder.inputType('ReportSandboxesInput', {
     fields: (t) => ({
-      epoch: t.int({ required: true, description: 'Strictly growing per agent state directory; an older one than the last taken is ignored.' }),
-      full: t.boolean({ required: true, description: 'True: this is everything the host has. False: only these changed.' }),
+      epoch: t.int({
+        required: true,
+        description: 'Strictly growing per agent state directory; an older one than the last taken is ignored.',
+      }),
+      full: t.boolean({
+        required: true,
+        description: 'True: this is everything the host has. False: only these changed.',
+      }),
       sandboxes: t.field({ type: [ObservedSandboxInput], required: true }),
     }),
   });
@@ -125,20 +145,25 @@ export function agentChannelSchema(): GraphQLSchema {
       refreshTokenExpiresInSeconds: t.exposeInt('refreshTokenExpiresInSeconds'),
     }),
   });
-  const HeartbeatAck = builder.objectRef<{ nextHeartbeatMs: number; wantInventory: boolean; controlTime: Date }>('HeartbeatAck').implement({
-    fields: (t) => ({
-      nextHeartbeatMs: t.exposeInt('nextHeartbeatMs', { description: 'When to beat again.' }),
-      wantInventory: t.exposeBoolean('wantInventory', { description: 'Answer with a full `reportSandboxes`.' }),
-      controlTime: t.expose('controlTime', { type: 'DateTime' }),
-    }),
-  });
+  const HeartbeatAck = builder
+    .objectRef<{ nextHeartbeatMs: number; wantInventory: boolean; controlTime: Date }>('HeartbeatAck')
+    .implement({
+      fields: (t) => ({
+        nextHeartbeatMs: t.exposeInt('nextHeartbeatMs', { description: 'When to beat again.' }),
+        wantInventory: t.exposeBoolean('wantInventory', { description: 'Answer with a full `reportSandboxes`.' }),
+        controlTime: t.expose('controlTime', { type: 'DateTime' }),
+      }),
+    });
   const ReportSandboxesAck = builder.objectRef<{ epoch: number }>('ReportSandboxesAck').implement({
     fields: (t) => ({ epoch: t.exposeInt('epoch') }),
   });
 
   builder.queryType({
     fields: (t) => ({
-      hostId: t.id({ description: 'The host that the caller is authenticated as.', resolve: (_root, _args, context) => authenticated(context).hostId }),
+      hostId: t.id({
+        description: 'The host that the caller is authenticated as.',
+        resolve: (_root, _args, context) => authenticated(context).hostId,
+      }),
     }),
   });
 
@@ -148,7 +173,8 @@ export function agentChannelSchema(): GraphQLSchema {
         type: HostCredentialsRef,
         description: 'Spends a registration token. Open to anyone who has one.',
         args: { input: t.arg({ type: RegisterHostInput, required: true }) },
-        resolve: (_root, { input }, { services }) => services.enrolment.register({ ...input, specs: toSpecs(input.specs) }),
+        resolve: (_root, { input }, { services }) =>
+          services.enrolment.register({ ...input, specs: toSpecs(input.specs) }),
       }),
       refreshHostCredentials: t.field({
         type: HostCredentialsRef,
@@ -164,7 +190,10 @@ export function agentChannelSchema(): GraphQLSchema {
           const { hostId } = authenticated(context);
           const { heartbeats, heartbeatMs } = context.services;
           const { load1, memoryUsedMb, diskUsedMb, inventoryDigest } = input;
-          const { knownDigest } = await heartbeats.beat({ hostId, load1, memoryUsedMb, diskUsedMb }, toSpecs(input.specs));
+          const { knownDigest } = await heartbeats.beat(
+            { hostId, load1, memoryUsedMb, diskUsedMb },
+            toSpecs(input.specs),
+          );
           return {
             nextHeartbeatMs: Math.round(heartbeatMs * (1 - JITTER + 2 * JITTER * Math.random())),
             wantInventory: knownDigest !== inventoryDigest,
@@ -198,7 +227,12 @@ function authenticated({ host }: AgentChannelContext): AuthenticatedHost {
 
 type Optional = 'runtime' | 'provider' | 'availabilityZone';
 
-function toSpecs({ runtime, provider, availabilityZone, ...specs }: Omit<HostSpecs, Optional> & { [Key in Optional]?: HostSpecs[Key] | undefined }): HostSpecs {
+function toSpecs({
+  runtime,
+  provider,
+  availabilityZone,
+  ...specs
+}: Omit<HostSpecs, Optional> & { [Key in Optional]?: HostSpecs[Key] | undefined }): HostSpecs {
   return { ...specs, runtime: runtime ?? null, provider: provider ?? null, availabilityZone: availabilityZone ?? null };
 }
 

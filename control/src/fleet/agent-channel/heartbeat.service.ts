@@ -98,7 +98,9 @@ export class Heartbeats {
         returning lease.host_id, lease.inventory_digest
       )
       select written.host_id as "hostId", written.inventory_digest as digest, hosts.status = 'ONLINE' as online
-      from written join hosts on hosts.id = written.host_id and hosts.deleted_at is null`.execute(this.#deps.database.query);
+      from written join hosts on hosts.id = written.host_id and hosts.deleted_at is null`.execute(
+      this.#deps.database.query,
+    );
     await this.#deps.presence.heard(rows.filter(({ online }) => !online).map(({ hostId }) => hostId));
     return new Map(rows.map(({ hostId, digest }) => [hostId, { knownDigest: digest }]));
   }

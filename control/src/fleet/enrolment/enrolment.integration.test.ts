@@ -31,7 +31,12 @@ describe('a registration token', () => {
     const { hostId, accessToken } = credentialsOf(await register(control.agentUrl, await newToken(), key));
     const beat = await heartbeat(control.agentUrl, accessToken);
     expect(beat.status).toBe(200);
-    expect(await control.fleet.services.hosts.findForControl(hostId)).toMatchObject({ status: 'ONLINE', cpuCores: 8, runtimeName: 'runc', arch: 'x86_64' });
+    expect(await control.fleet.services.hosts.findForControl(hostId)).toMatchObject({
+      status: 'ONLINE',
+      cpuCores: 8,
+      runtimeName: 'runc',
+      arch: 'x86_64',
+    });
   });
 
   test('may be presented again by the same key, because the first answer may have been lost', async () => {
@@ -39,7 +44,8 @@ describe('a registration token', () => {
     const first = credentialsOf(await register(control.agentUrl, token, key));
     const second = credentialsOf(await register(control.agentUrl, token, key));
     expect(second.hostId).toBe(first.hostId);
-    for (const { accessToken } of [first, second]) expect((await heartbeat(control.agentUrl, accessToken)).status).toBe(200);
+    for (const { accessToken } of [first, second])
+      expect((await heartbeat(control.agentUrl, accessToken)).status).toBe(200);
   });
 
   test('lets exactly one of two machines that race with it in', async () => {
@@ -71,14 +77,18 @@ describe('a refresh token', () => {
   test('stays valid however often its answer is lost, until a newer one is used', async () => {
     const { key, refreshToken } = await enrolled();
     let latest = refreshToken;
-    for (let lost = 0; lost < 20; lost++) latest = credentialsOf(await refresh(control.agentUrl, refreshToken, key)).refreshToken;
+    for (let lost = 0; lost < 20; lost++)
+      latest = credentialsOf(await refresh(control.agentUrl, refreshToken, key)).refreshToken;
     credentialsOf(await refresh(control.agentUrl, latest, key));
     expectRefusal(await refresh(control.agentUrl, refreshToken, key), 'TOKEN_USED');
   });
 
   test('asked for twice at once gives two that both work until one is used', async () => {
     const { key, refreshToken } = await enrolled();
-    const [one, two] = await Promise.all([refresh(control.agentUrl, refreshToken, key), refresh(control.agentUrl, refreshToken, key)]);
+    const [one, two] = await Promise.all([
+      refresh(control.agentUrl, refreshToken, key),
+      refresh(control.agentUrl, refreshToken, key),
+    ]);
     const next = credentialsOf(two);
     credentialsOf(await refresh(control.agentUrl, next.refreshToken, key));
     expectRefusal(await refresh(control.agentUrl, credentialsOf(one).refreshToken, key), 'TOKEN_USED');
@@ -102,7 +112,11 @@ describe('the agent channel', () => {
   test('refuses a user’s session token', async () => {
     const result = await control.execute(
       'accounts',
-      { document: parse('mutation { signIn(input: { email: "admin@rookery.local", password: "correct horse" }) { ... on SignedIn { token } } }') },
+      {
+        document: parse(
+          'mutation { signIn(input: { email: "admin@rookery.local", password: "correct horse" }) { ... on SignedIn { token } } }',
+        ),
+      },
       undefined,
     );
     const { token } = (result as { data: { signIn: { token: string } } }).data.signIn;
@@ -110,7 +124,11 @@ describe('the agent channel', () => {
   });
 
   test('answers garbage with a typed error', async () => {
-    const response = await fetch(`${control.agentUrl}/agent/graphql`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"query": 1' });
+    const response = await fetch(`${control.agentUrl}/agent/graphql`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{"query": 1',
+    });
     expect(response.status).toBe(400);
     expect(await response.json()).toMatchObject({ errors: [{ extensions: { code: 'BAD_USER_INPUT' } }] });
   });

@@ -54,7 +54,12 @@ export class Enrolment {
    * @throws {RookeryError} `UNAUTHENTICATED` with reason `TOKEN_UNKNOWN`, `TOKEN_USED`,
    *   `TOKEN_EXPIRED` or `PROOF_INVALID`.
    */
-  async register(request: { token: string; publicKey: string; proof: string; specs: HostSpecs }): Promise<HostCredentials> {
+  async register(request: {
+    token: string;
+    publicKey: string;
+    proof: string;
+    specs: HostSpecs;
+  }): Promise<HostCredentials> {
     const { token, publicKey, proof, specs } = request;
     const jkt = await verifyProof(publicKey, proof, 'register', token);
     const hash = sha256(token);
@@ -69,10 +74,26 @@ export class Enrolment {
       // Registered is heard; the inventory of a new state directory counts from the beginning.
       await tx
         .insertInto('HostLease')
-        .values({ hostId, seenAt: now, load1: 0, memoryUsedMb: 0, diskUsedMb: 0, inventoryDigest: null, inventoryEpoch: 0 })
-        .onConflict((conflict) => conflict.column('hostId').doUpdateSet({ seenAt: now, inventoryDigest: null, inventoryEpoch: 0 }))
+        .values({
+          hostId,
+          seenAt: now,
+          load1: 0,
+          memoryUsedMb: 0,
+          diskUsedMb: 0,
+          inventoryDigest: null,
+          inventoryEpoch: 0,
+        })
+        .onConflict((conflict) =>
+          conflict.column('hostId').doUpdateSet({ seenAt: now, inventoryDigest: null, inventoryEpoch: 0 }),
+        )
         .execute();
-      const host = await tx.selectFrom('Host').selectAll().where('id', '=', hostId).where('deletedAt', 'is', null).forUpdate().executeTakeFirst();
+      const host = await tx
+        .selectFrom('Host')
+        .selectAll()
+        .where('id', '=', hostId)
+        .where('deletedAt', 'is', null)
+        .forUpdate()
+        .executeTakeFirst();
       if (!host) throw refused('TOKEN_UNKNOWN', 'This registration token belongs to no host.');
       const row = await tx
         .updateTable('Host')
@@ -99,13 +120,22 @@ export class Enrolment {
         .selectFrom('RefreshToken')
         .innerJoin('HostIdentity', 'HostIdentity.hostId', 'RefreshToken.hostId')
         .innerJoin('Host', 'Host.id', 'RefreshToken.hostId')
-        .select(['RefreshToken.hostId', 'RefreshToken.generation', 'RefreshToken.expiresAt', 'RefreshToken.retiredAt', 'HostIdentity.publicKey', 'HostIdentity.revokedAt', 'Host.deletedAt'])
+        .select([
+          'RefreshToken.hostId',
+          'RefreshToken.generation',
+          'RefreshToken.expiresAt',
+          'RefreshToken.retiredAt',
+          'HostIdentity.publicKey',
+          'HostIdentity.revokedAt',
+          'Host.deletedAt',
+        ])
         .where('RefreshToken.hash', '=', hash)
         .forUpdate(['RefreshToken'])
         .executeTakeFirst();
       if (!token) throw refused('TOKEN_UNKNOWN', 'This refresh token is not known.');
       const jkt = await verifyProof(token.publicKey, proof, 'refresh', refreshToken);
-      if (token.deletedAt || token.revokedAt) throw refused('TOKEN_UNKNOWN', 'This host was deleted or its credentials were revoked.');
+      if (token.deletedAt || token.revokedAt)
+        throw refused('TOKEN_UNKNOWN', 'This host was deleted or its credentials were revoked.');
       if (token.retiredAt) {
         this.#deps.log.warn({ hostId: token.hostId }, 'a refresh token was presented that a newer one has replaced');
         throw refused('TOKEN_USED', 'A newer refresh token has replaced this one.');
@@ -162,8 +192,16 @@ export class Enrolment {
       .executeTakeFirst();
     if (bound) return bound.hostId;
 
-    const token = await query.selectFrom('RegistrationToken').select(['boundJkt', 'hostId']).where('hash', '=', hash).executeTakeFirst();
-    if (!token) throw refused('TOKEN_UNKNOWN', 'This registration token is not known; create the host again or make a new token for it.');
+    const token = await query
+      .selectFrom('RegistrationToken')
+      .select(['boundJkt', 'hostId'])
+      .where('hash', '=', hash)
+      .executeTakeFirst();
+    if (!token)
+      throw refused(
+        'TOKEN_UNKNOWN',
+        'This registration token is not known; create the host again or make a new token for it.',
+      );
     if (token.boundJkt && token.boundJkt !== jkt) {
       this.#deps.log.warn({ hostId: token.hostId }, 'a registration token was presented by a second machine');
       throw refused('TOKEN_USED', 'This registration token was already used by another machine.');
@@ -186,7 +224,11 @@ export class Enrolment {
     return {
       hostId: host.id,
       hostName: host.name,
-      accessToken: await this.#deps.keys.sign('HOST', TOKEN_TYPE, AUDIENCE, ACCESS_TOKEN_SECONDS, { sub: host.id, jti: randomUUID(), cnf: { jkt } }),
+      accessToken: await this.#deps.keys.sign('HOST', TOKEN_TYPE, AUDIENCE, ACCESS_TOKEN_SECONDS, {
+        sub: host.id,
+        jti: randomUUID(),
+        cnf: { jkt },
+      }),
       accessTokenExpiresInSeconds: ACCESS_TOKEN_SECONDS,
       refreshToken,
       refreshTokenExpiresInSeconds: REFRESH_TOKEN_SECONDS,
@@ -204,7 +246,12 @@ function refused(reason: string, message: string): RookeryError {
  *
  * @returns the key's thumbprint (RFC 7638).
  */
-async function verifyProof(publicKey: string, proof: string, purpose: 'register' | 'refresh', token: string): Promise<string> {
+async function verifyProof(
+  publicKey: string,
+  proof: string,
+  purpose: 'register' | 'refresh',
+  token: string,
+): Promise<string> {
   const jwk = { kty: 'OKP', crv: 'Ed25519', x: publicKey };
   try {
     const { payload } = await compactVerify(proof, await importJWK(jwk, 'EdDSA'), { algorithms: ['EdDSA'] });

@@ -34,7 +34,8 @@ export const toCursor = (position: number): string => Buffer.from(`${CURSOR_PREF
 export function fromCursor(cursor: string): number {
   const text = Buffer.from(cursor, 'base64url').toString('utf8');
   const position = text.startsWith(CURSOR_PREFIX) ? Number(text.slice(CURSOR_PREFIX.length)) : Number.NaN;
-  if (!Number.isSafeInteger(position) || position < 0) throw new RookeryError('BAD_USER_INPUT', 'That is not an event cursor.');
+  if (!Number.isSafeInteger(position) || position < 0)
+    throw new RookeryError('BAD_USER_INPUT', 'That is not an event cursor.');
   return position;
 }
 
@@ -95,7 +96,12 @@ export class ChangeStream<Row extends { id: string }> implements AsyncIterableIt
       const position = event.position as number;
       this.#position = position;
       if (!wants(event)) continue;
-      this.#ready.push({ kind: event.change, cursor: toCursor(position), id: event.subjectId, row: revive(event.state) });
+      this.#ready.push({
+        kind: event.change,
+        cursor: toCursor(position),
+        id: event.subjectId,
+        row: revive(event.state),
+      });
     }
   }
 

@@ -29,7 +29,13 @@ beforeEach(async () => {
 afterAll(() => connection[Symbol.asyncDispose]());
 
 const stream = (after?: string, snapshot: () => Promise<HostRow[]> = async () => []) =>
-  new ChangeStream<HostRow>({ hub, after, wants: ({ subject }) => subject === 'HOST', revive: (state) => withDates<HostRow>(state, ['createdAt']), snapshot });
+  new ChangeStream<HostRow>({
+    hub,
+    after,
+    wants: ({ subject }) => subject === 'HOST',
+    revive: (state) => withDates<HostRow>(state, ['createdAt']),
+    snapshot,
+  });
 
 async function take(source: ChangeStream<HostRow>, count: number): Promise<StreamItem<HostRow>[]> {
   const items: StreamItem<HostRow>[] = [];
@@ -55,7 +61,8 @@ async function rename(id: string, name: string, hold: Promise<void> = Promise.re
   });
 }
 
-const updated = (row: HostRow) => [{ subject: 'HOST', change: 'UPDATED', type: 'host.renamed', row }] as const satisfies Parameters<Record>[0];
+const updated = (row: HostRow) =>
+  [{ subject: 'HOST', change: 'UPDATED', type: 'host.renamed', row }] as const satisfies Parameters<Record>[0];
 
 test('a transaction that commits late is read after the ones that overtook it, and is not lost', async () => {
   const [slow, fast] = [await insertHost(connection), await insertHost(connection)];
@@ -78,7 +85,9 @@ test('of many writers at once every event arrives, once, and each object’s in 
   const [items] = await Promise.all([take(live, writes.length), ...writes]);
   expect(new Set(items.map(({ cursor }) => cursor)).size).toBe(writes.length);
   for (const { id } of hosts) {
-    expect(items.filter((item) => item.id === id).map(({ row }) => row?.revision)).toEqual(Array.from({ length: 20 }, (_, n) => n + 2));
+    expect(items.filter((item) => item.id === id).map(({ row }) => row?.revision)).toEqual(
+      Array.from({ length: 20 }, (_, n) => n + 2),
+    );
   }
 });
 
@@ -107,7 +116,16 @@ test('events of a process that died before it could sequence them are sequenced 
   // As written by a transaction whose process did not live to nudge.
   await database.query
     .insertInto('Event')
-    .values({ subject: 'HOST', subjectId: host.id, change: 'UPDATED', revision: 2, hostId: host.id, type: 'host.renamed', actor: 'control', state: { ...host } } as never)
+    .values({
+      subject: 'HOST',
+      subjectId: host.id,
+      change: 'UPDATED',
+      revision: 2,
+      hostId: host.id,
+      type: 'host.renamed',
+      actor: 'control',
+      state: { ...host },
+    } as never)
     .execute();
   expect(await log.sequence()).toBe(1);
   expect((await take(live, 1)).map(({ id }) => id)).toEqual([host.id]);
@@ -135,7 +153,13 @@ describe('resuming', () => {
     // A process that has just started holds nothing in memory.
     await using fresh = new EventHub(database, connection.url, silentLogger());
     await fresh.start();
-    const late = new ChangeStream<HostRow>({ hub: fresh, after: cursor, wants: () => true, revive: (state) => state as never, snapshot: async () => [] });
+    const late = new ChangeStream<HostRow>({
+      hub: fresh,
+      after: cursor,
+      wants: () => true,
+      revive: (state) => state as never,
+      snapshot: async () => [],
+    });
     expect((await take(late, 1)).map(({ row }) => row?.name)).toEqual(['old']);
   });
 
@@ -145,8 +169,14 @@ describe('resuming', () => {
     await rename(host.id, 'pruned');
     await rename(host.id, 'kept');
     await vi.waitFor(() => expect(hub.position).toBe(fromCursor(cursor) + 2));
-    await database.query.deleteFrom('Event').where('position', '<=', fromCursor(cursor) + 1).execute();
-    const items = await take(stream(cursor, async () => [host]), 3);
+    await database.query
+      .deleteFrom('Event')
+      .where('position', '<=', fromCursor(cursor) + 1)
+      .execute();
+    const items = await take(
+      stream(cursor, async () => [host]),
+      3,
+    );
     expect(items.map(({ kind }) => kind)).toEqual(['RESET', 'SNAPSHOT', 'SNAPSHOT_COMPLETE']);
     expect(items[1]?.id).toBe(host.id);
   });
@@ -156,9 +186,12 @@ describe('resuming', () => {
     expect(items.map(({ kind }) => kind)).toEqual(['RESET', 'SNAPSHOT_COMPLETE']);
   });
 
-  test.each(['', 'garbage', Buffer.from('e1:-1').toString('base64url'), Buffer.from('e1:1.5').toString('base64url')])('with %o as a cursor is refused', (cursor) => {
-    expect(() => stream(cursor)).toThrow('not an event cursor');
-  });
+  test.each(['', 'garbage', Buffer.from('e1:-1').toString('base64url'), Buffer.from('e1:1.5').toString('base64url')])(
+    'with %o as a cursor is refused',
+    (cursor) => {
+      expect(() => stream(cursor)).toThrow('not an event cursor');
+    },
+  );
 });
 
 test('a stream that is left while it waits ends at once', async () => {

@@ -5,8 +5,18 @@ import type { FleetDatabase, FleetTransaction, HostRow, SandboxRow } from '../ta
 
 /** What happened to one host or sandbox, to be written with the change itself. */
 export type Change =
-  | { readonly subject: 'HOST'; readonly change: 'CREATED' | 'UPDATED' | 'DELETED'; readonly type: string; readonly row: HostRow }
-  | { readonly subject: 'SANDBOX'; readonly change: 'CREATED' | 'UPDATED' | 'DELETED'; readonly type: string; readonly row: SandboxRow };
+  | {
+      readonly subject: 'HOST';
+      readonly change: 'CREATED' | 'UPDATED' | 'DELETED';
+      readonly type: string;
+      readonly row: HostRow;
+    }
+  | {
+      readonly subject: 'SANDBOX';
+      readonly change: 'CREATED' | 'UPDATED' | 'DELETED';
+      readonly type: string;
+      readonly row: SandboxRow;
+    };
 
 /** Writes changes into the log of the transaction it came with. */
 export type Record = (changes: readonly Change[]) => Promise<void>;
@@ -60,7 +70,10 @@ export class EventLog {
       return;
     }
     this.#sequencing = this.sequence()
-      .then(() => {}, (err: unknown) => this.#log.warn({ err }, 'events could not be sequenced; the next round will'))
+      .then(
+        () => {},
+        (err: unknown) => this.#log.warn({ err }, 'events could not be sequenced; the next round will'),
+      )
       .finally(() => {
         this.#sequencing = undefined;
         if (this.#again) {

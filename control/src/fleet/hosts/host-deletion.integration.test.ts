@@ -19,20 +19,34 @@ afterAll(() => control[Symbol.asyncDispose]());
 async function newHost(): Promise<ScriptedAgent> {
   const { registrationToken } = await control.fleet.services.hosts.createLocal('doomed');
   const agent = await ScriptedAgent.join(control.agentUrl, registrationToken);
-  await vi.waitFor(async () => expect((await control.fleet.services.hosts.findForControl(agent.hostId))?.tunnelReplica).not.toBeNull());
+  await vi.waitFor(async () =>
+    expect((await control.fleet.services.hosts.findForControl(agent.hostId))?.tunnelReplica).not.toBeNull(),
+  );
   return agent;
 }
 
 async function newSandbox(hostId: string): Promise<SandboxRow> {
-  const { sandbox } = await control.fleet.services.sandboxes.create(admin, { teamId, hostId, vcpus: 0.1, memoryMb: 32, diskMb: 32 });
-  await vi.waitFor(async () => expect((await control.fleet.services.sandboxes.find(admin, sandbox.id))?.status).toBe('RUNNING'));
+  const { sandbox } = await control.fleet.services.sandboxes.create(admin, {
+    teamId,
+    hostId,
+    vcpus: 0.1,
+    memoryMb: 32,
+    diskMb: 32,
+  });
+  await vi.waitFor(async () =>
+    expect((await control.fleet.services.sandboxes.find(admin, sandbox.id))?.status).toBe('RUNNING'),
+  );
   return sandbox;
 }
 
-const remove = (hostId: string, force = false, digest: string | null = null) => control.fleet.services.deletion.delete(admin, hostId, force, digest);
+const remove = (hostId: string, force = false, digest: string | null = null) =>
+  control.fleet.services.deletion.delete(admin, hostId, force, digest);
 
 async function preview(hostId: string, force = false, digest: string | null = null): Promise<HostHasSandboxes> {
-  const error: unknown = await remove(hostId, force, digest).then(() => undefined, (reason: unknown) => reason);
+  const error: unknown = await remove(hostId, force, digest).then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
   expect(error).toBeInstanceOf(HostHasSandboxes);
   return error as HostHasSandboxes;
 }
@@ -47,7 +61,11 @@ describe('deleting a host', () => {
   test('with sandboxes shows them and deletes nothing, whatever is forced without the preview', async () => {
     await using agent = await newHost();
     const sandbox = await newSandbox(agent.hostId);
-    for (const [force, digest] of [[false, null], [true, null], [true, 'made-up']] as const) {
+    for (const [force, digest] of [
+      [false, null],
+      [true, null],
+      [true, 'made-up'],
+    ] as const) {
       expect((await preview(agent.hostId, force, digest)).affectedSandboxes.map(({ id }) => id)).toEqual([sandbox.id]);
     }
     expect(await control.fleet.services.sandboxes.find(admin, sandbox.id)).toMatchObject({ status: 'RUNNING' });
@@ -59,7 +77,9 @@ describe('deleting a host', () => {
     const sandbox = await newSandbox(agent.hostId);
     const { previewDigest } = await preview(agent.hostId);
     const { destroyedSandboxes } = await remove(agent.hostId, true, previewDigest);
-    expect(destroyedSandboxes).toMatchObject([{ id: sandbox.id, status: 'STOPPED', statusReason: 'Its host was deleted.', holdsReservation: false }]);
+    expect(destroyedSandboxes).toMatchObject([
+      { id: sandbox.id, status: 'STOPPED', statusReason: 'Its host was deleted.', holdsReservation: false },
+    ]);
     expect(agent.removed.map(({ id }) => id)).toEqual([sandbox.id]);
     expect(await control.fleet.services.hosts.find(admin, agent.hostId)).toBeNull();
     expect(await control.fleet.services.sandboxes.find(admin, sandbox.id)).toBeNull();
@@ -82,16 +102,22 @@ describe('deleting a host', () => {
     const { previewDigest } = await preview(agent.hostId);
     await control.fleet.services.sandboxes.destroy(admin, gone.id);
     await vi.waitFor(async () => expect(await control.fleet.services.sandboxes.find(admin, gone.id)).toBeNull());
-    expect((await remove(agent.hostId, true, previewDigest)).destroyedSandboxes.map(({ id }) => id)).toEqual([stays.id]);
+    expect((await remove(agent.hostId, true, previewDigest)).destroyedSandboxes.map(({ id }) => id)).toEqual([
+      stays.id,
+    ]);
   });
 
   test('that is away deletes it all the same', async () => {
     await using agent = await newHost();
     const sandbox = await newSandbox(agent.hostId);
     agent.hangUp();
-    await vi.waitFor(async () => expect((await control.fleet.services.hosts.findForControl(agent.hostId))?.tunnelReplica).toBeNull());
+    await vi.waitFor(async () =>
+      expect((await control.fleet.services.hosts.findForControl(agent.hostId))?.tunnelReplica).toBeNull(),
+    );
     const { previewDigest } = await preview(agent.hostId);
-    expect((await remove(agent.hostId, true, previewDigest)).destroyedSandboxes).toMatchObject([{ id: sandbox.id, status: 'STOPPED' }]);
+    expect((await remove(agent.hostId, true, previewDigest)).destroyedSandboxes).toMatchObject([
+      { id: sandbox.id, status: 'STOPPED' },
+    ]);
   });
 
   test('cuts its agent off: neither its token nor its refresh token is worth anything', async () => {
@@ -114,14 +140,17 @@ describe('deleting a host', () => {
   test('frees its name', async () => {
     const name = `reused-${randomUUID().slice(0, 8)}`;
     const first = await control.fleet.services.hosts.create(admin, { name, kind: 'PLATFORM' });
-    await expect(control.fleet.services.hosts.create(admin, { name, kind: 'PLATFORM' })).rejects.toMatchObject({ code: 'NAME_TAKEN' });
+    await expect(control.fleet.services.hosts.create(admin, { name, kind: 'PLATFORM' })).rejects.toMatchObject({
+      code: 'NAME_TAKEN',
+    });
     await remove(first.host.id);
     await control.fleet.services.hosts.create(admin, { name, kind: 'PLATFORM' });
   });
 
   test('is for the managers of its team', async () => {
     const { host } = await control.fleet.services.hosts.create(admin, { name: 'teams-own', kind: 'BYOC', teamId });
-    const asViewer = (viewer: Parameters<typeof control.fleet.services.deletion.delete>[0]) => control.fleet.services.deletion.delete(viewer, host.id, false, null);
+    const asViewer = (viewer: Parameters<typeof control.fleet.services.deletion.delete>[0]) =>
+      control.fleet.services.deletion.delete(viewer, host.id, false, null);
     await expect(asViewer(null)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
     await expect(asViewer(newMember(randomUUID(), 'OWNER'))).rejects.toMatchObject({ code: 'NOT_FOUND' });
     await expect(asViewer(newMember(teamId, 'MEMBER'))).rejects.toMatchObject({ code: 'NOT_PERMITTED' });

@@ -19,7 +19,10 @@ export class HostHasSandboxes extends UserError {
   readonly affectedSandboxes: SandboxRow[];
   readonly previewDigest: string;
   constructor(affected: SandboxRow[]) {
-    super('HOST_HAS_SANDBOXES', `Deleting this host destroys ${affected.length === 1 ? 'a sandbox' : `${affected.length} sandboxes`}; confirm with the digest of this preview.`);
+    super(
+      'HOST_HAS_SANDBOXES',
+      `Deleting this host destroys ${affected.length === 1 ? 'a sandbox' : `${affected.length} sandboxes`}; confirm with the digest of this preview.`,
+    );
     this.affectedSandboxes = affected;
     this.previewDigest = previewDigest(affected);
   }
@@ -96,7 +99,13 @@ export class HostDeletion {
    */
   async #condemn(viewer: Viewer, hostId: string, digest: string | null): Promise<SandboxRow[]> {
     return this.#deps.events.transaction(actorOf(viewer), async (tx, record) => {
-      const host = await tx.selectFrom('Host').selectAll().where('id', '=', hostId).where('deletedAt', 'is', null).forUpdate().executeTakeFirst();
+      const host = await tx
+        .selectFrom('Host')
+        .selectAll()
+        .where('id', '=', hostId)
+        .where('deletedAt', 'is', null)
+        .forUpdate()
+        .executeTakeFirst();
       if (!host) throw new NotFound('host');
       const affected = await liveSandboxes(tx, hostId);
       const unseen = affected.length > 0 && !host.deletingAt && !covers(digest, affected);
@@ -118,7 +127,9 @@ export class HostDeletion {
   async #finish(hostId: string, doomed: readonly SandboxRow[]): Promise<SandboxRow[]> {
     const { events, convergence, disconnect, log } = this.#deps;
     for (const { id } of doomed) {
-      await events.transaction('control', (tx, record) => transitionSandbox(tx, record, id, 'sandbox.destroy_requested', becauseOfHost));
+      await events.transaction('control', (tx, record) =>
+        transitionSandbox(tx, record, id, 'sandbox.destroy_requested', becauseOfHost),
+      );
     }
     // Best effort: a host that is away cannot be asked, and is not waited for.
     await withDeadline(Promise.all(doomed.map(({ id }) => convergence.push(id))), REMOVAL_DEADLINE_MS, () =>
@@ -129,7 +140,10 @@ export class HostDeletion {
       for (const { id } of await allSandboxes(tx, hostId)) {
         await transitionSandbox(tx, record, id, 'sandbox.deleted', (state) => {
           const { changes } = observe({ ...state, ...requestDestroy(state).changes }, 'absent', new Date());
-          return { changes: { ...changes, desiredState: 'DESTROYED', statusReason: 'Its host was deleted.' }, push: false };
+          return {
+            changes: { ...changes, desiredState: 'DESTROYED', statusReason: 'Its host was deleted.' },
+            push: false,
+          };
         });
       }
       await revokeCredentials(tx, hostId);
@@ -140,20 +154,37 @@ export class HostDeletion {
     this.#deps.pool.evict(hostId, CloseCode.HostDeleted, 'host deleted');
 
     if (doomed.length === 0) return [];
-    return this.#deps.database.query.selectFrom('Sandbox').selectAll().where('id', 'in', doomed.map(({ id }) => id)).execute();
+    return this.#deps.database.query
+      .selectFrom('Sandbox')
+      .selectAll()
+      .where(
+        'id',
+        'in',
+        doomed.map(({ id }) => id),
+      )
+      .execute();
   }
 }
 
 /** As when somebody destroys it, with the reason said. */
 function becauseOfHost(state: SandboxState): Transition {
   const { changes, push } = requestDestroy(state);
-  return { changes: Object.keys(changes).length > 0 ? { ...changes, statusReason: 'Its host was deleted.' } : changes, push };
+  return {
+    changes: Object.keys(changes).length > 0 ? { ...changes, statusReason: 'Its host was deleted.' } : changes,
+    push,
+  };
 }
 
 type Query = Pick<FleetTransaction, 'selectFrom'>;
 
 async function allSandboxes(query: Query, hostId: string): Promise<SandboxRow[]> {
-  return query.selectFrom('Sandbox').selectAll().where('hostId', '=', hostId).where('deletedAt', 'is', null).orderBy('id').execute();
+  return query
+    .selectFrom('Sandbox')
+    .selectAll()
+    .where('hostId', '=', hostId)
+    .where('deletedAt', 'is', null)
+    .orderBy('id')
+    .execute();
 }
 
 async function liveSandboxes(query: Query, hostId: string): Promise<SandboxRow[]> {
@@ -163,7 +194,12 @@ async function liveSandboxes(query: Query, hostId: string): Promise<SandboxRow[]
 async function revokeCredentials(tx: FleetTransaction, hostId: string): Promise<void> {
   const now = new Date();
   await tx.updateTable('HostIdentity').set({ revokedAt: now }).where('hostId', '=', hostId).execute();
-  await tx.updateTable('RefreshToken').set({ retiredAt: now }).where('hostId', '=', hostId).where('retiredAt', 'is', null).execute();
+  await tx
+    .updateTable('RefreshToken')
+    .set({ retiredAt: now })
+    .where('hostId', '=', hostId)
+    .where('retiredAt', 'is', null)
+    .execute();
   await tx.deleteFrom('RegistrationToken').where('hostId', '=', hostId).execute();
 }
 
@@ -182,7 +218,12 @@ async function markDeleted(tx: FleetTransaction, hostId: string): Promise<HostRo
  * only one that was not shown does.
  */
 function previewDigest(sandboxes: readonly SandboxRow[]): string {
-  return sandboxes.map(({ id }) => sha256(id).slice(0, 16)).sort().join('.') || 'none';
+  return (
+    sandboxes
+      .map(({ id }) => sha256(id).slice(0, 16))
+      .sort()
+      .join('.') || 'none'
+  );
 }
 
 function covers(digest: string | null, sandboxes: readonly SandboxRow[]): boolean {

@@ -48,7 +48,9 @@ export class HostPresence {
   /** A heartbeat came from a host that was not online. */
   async heard(hostIds: readonly string[]): Promise<void> {
     for (const hostId of hostIds) {
-      await this.#update(hostId, 'host.online', (host) => (host.status === 'ONLINE' ? undefined : { status: 'ONLINE' }));
+      await this.#update(hostId, 'host.online', (host) =>
+        host.status === 'ONLINE' ? undefined : { status: 'ONLINE' },
+      );
     }
   }
 
@@ -73,7 +75,10 @@ export class HostPresence {
       .select('id')
       .where('tunnelReplica', 'is not', null)
       .where('tunnelReplica', 'not in', (living) =>
-        living.selectFrom('Replica').select('Replica.id').where('seenAt', '>', sql<Date>`now() - ${replicaDeadAfterMs} * interval '1 ms'`),
+        living
+          .selectFrom('Replica')
+          .select('Replica.id')
+          .where('seenAt', '>', sql<Date>`now() - ${replicaDeadAfterMs} * interval '1 ms'`),
       )
       .execute();
     for (const { id } of orphaned) {
@@ -130,7 +135,11 @@ export class HostPresence {
           revision: eb('revision', '+', 1),
         }))
         .where('hostId', 'in', (unreachable) =>
-          unreachable.selectFrom('Host').select('Host.id').where('Host.status', '=', 'UNREACHABLE').where('Host.deletedAt', 'is', null),
+          unreachable
+            .selectFrom('Host')
+            .select('Host.id')
+            .where('Host.status', '=', 'UNREACHABLE')
+            .where('Host.deletedAt', 'is', null),
         )
         .where('status', 'in', STATUSES_THAT_GO_MISSING)
         .where('deletedAt', 'is', null)
@@ -143,7 +152,13 @@ export class HostPresence {
 
   async #update(hostId: string, type: string, change: (host: HostRow) => Partial<HostRow> | undefined): Promise<void> {
     await this.#events.transaction(`host:${hostId}`, async (tx, record) => {
-      const host = await tx.selectFrom('Host').selectAll().where('id', '=', hostId).where('deletedAt', 'is', null).forUpdate().executeTakeFirst();
+      const host = await tx
+        .selectFrom('Host')
+        .selectAll()
+        .where('id', '=', hostId)
+        .where('deletedAt', 'is', null)
+        .forUpdate()
+        .executeTakeFirst();
       const changes = host && change(host);
       if (!changes) return;
       const row = await tx
@@ -157,7 +172,13 @@ export class HostPresence {
   }
 }
 
-export function specsToColumns({ runtime, conditions, provider, availabilityZone, ...specs }: HostSpecs): Partial<HostRow> {
+export function specsToColumns({
+  runtime,
+  conditions,
+  provider,
+  availabilityZone,
+  ...specs
+}: HostSpecs): Partial<HostRow> {
   return {
     ...specs,
     ...(provider === null ? {} : { provider }),

@@ -1,5 +1,12 @@
 import { fromGlobalId, toGlobalId } from '../../kernel/global-id.ts';
-import { IdempotencyKeyReused, InvalidInput, NameTaken, NotFound, NotPermitted, UserError } from '../../kernel/user-errors.ts';
+import {
+  IdempotencyKeyReused,
+  InvalidInput,
+  NameTaken,
+  NotFound,
+  NotPermitted,
+  UserError,
+} from '../../kernel/user-errors.ts';
 import type { FleetBuilder } from '../builder.ts';
 import { toCursor, type StreamItem } from '../events/change-stream.ts';
 import type { SandboxTypes } from '../sandboxes/sandbox.schema.ts';
@@ -25,7 +32,12 @@ export function declareHost(builder: FleetBuilder) {
 export type HostRef = ReturnType<typeof declareHost>;
 
 /** `Host` and its queries, mutations and subscription. */
-export function addHosts(builder: FleetBuilder, Host: HostRef, { Label, LabelInput, ChangeKind }: SharedTypes, { Sandbox, sandboxConnection }: SandboxTypes): void {
+export function addHosts(
+  builder: FleetBuilder,
+  Host: HostRef,
+  { Label, LabelInput, ChangeKind }: SharedTypes,
+  { Sandbox, sandboxConnection }: SandboxTypes,
+): void {
   const HostKind = builder.enumType('HostKind', {
     description: 'PLATFORM: run by the platform, for every team. BYOC: brought by a team, for itself.',
     values: HOST_KINDS,
@@ -41,7 +53,9 @@ export function addHosts(builder: FleetBuilder, Host: HostRef, { Label, LabelInp
     fields: (t) => ({
       type: t.expose('type', { type: HostConditionType }),
       message: t.exposeString('message'),
-      blocksPlacement: t.exposeBoolean('blocksPlacement', { description: 'Whether new sandboxes stay away because of it.' }),
+      blocksPlacement: t.exposeBoolean('blocksPlacement', {
+        description: 'Whether new sandboxes stay away because of it.',
+      }),
     }),
   });
   const Runtime = builder.objectRef<{ name: string; version: string }>('HostRuntime').implement({
@@ -65,13 +79,17 @@ export function addHosts(builder: FleetBuilder, Host: HostRef, { Label, LabelInp
       diskUsedMb: t.exposeInt('diskUsedMb'),
     }),
   });
-  const DeletionPreview = builder.objectRef<{ affectedSandboxes: SandboxRow[]; previewDigest: string }>('HostDeletionPreview').implement({
-    description: 'What deleting the host would destroy now.',
-    fields: (t) => ({
-      affectedSandboxes: t.expose('affectedSandboxes', { type: [Sandbox] }),
-      previewDigest: t.exposeString('previewDigest', { description: 'Give it to `deleteHost` together with `force`.' }),
-    }),
-  });
+  const DeletionPreview = builder
+    .objectRef<{ affectedSandboxes: SandboxRow[]; previewDigest: string }>('HostDeletionPreview')
+    .implement({
+      description: 'What deleting the host would destroy now.',
+      fields: (t) => ({
+        affectedSandboxes: t.expose('affectedSandboxes', { type: [Sandbox] }),
+        previewDigest: t.exposeString('previewDigest', {
+          description: 'Give it to `deleteHost` together with `force`.',
+        }),
+      }),
+    });
 
   builder.node(Host, {
     description: 'A machine that runs sandboxes.',
@@ -80,7 +98,10 @@ export function addHosts(builder: FleetBuilder, Host: HostRef, { Label, LabelInp
       name: t.exposeString('name'),
       kind: t.expose('kind', { type: HostKind }),
       status: t.expose('status', { type: HostStatus }),
-      schedulable: t.boolean({ description: 'Whether new sandboxes may be placed here, capacity aside.', resolve: isSchedulable }),
+      schedulable: t.boolean({
+        description: 'Whether new sandboxes may be placed here, capacity aside.',
+        resolve: isSchedulable,
+      }),
       conditions: t.field({ type: [Condition], resolve: hostConditions }),
       team: t.field({
         type: 'Team' as never,
@@ -106,17 +127,24 @@ export function addHosts(builder: FleetBuilder, Host: HostRef, { Label, LabelInp
       runtime: t.field({
         type: Runtime,
         nullable: true,
-        resolve: (host) => (host.runtimeName === null ? null : { name: host.runtimeName, version: host.runtimeVersion ?? '' }),
+        resolve: (host) =>
+          host.runtimeName === null ? null : { name: host.runtimeName, version: host.runtimeVersion ?? '' },
       }),
       lastHeartbeatAt: t.field({
         type: 'DateTime',
         nullable: true,
-        resolve: async (host, _args, { loaders }) => (host.status === 'PENDING' ? null : ((await loaders.lease.load(host.id))?.seenAt ?? null)),
+        resolve: async (host, _args, { loaders }) =>
+          host.status === 'PENDING' ? null : ((await loaders.lease.load(host.id))?.seenAt ?? null),
       }),
       registeredAt: t.expose('registeredAt', { type: 'DateTime', nullable: true }),
       createdAt: t.expose('createdAt', { type: 'DateTime' }),
-      revision: t.exposeInt('revision', { description: 'Grows by one with every change; order what you hear of one host by it.' }),
-      deletionPreview: t.field({ type: DeletionPreview, resolve: (host, _args, { services }) => services.deletion.preview(host.id) }),
+      revision: t.exposeInt('revision', {
+        description: 'Grows by one with every change; order what you hear of one host by it.',
+      }),
+      deletionPreview: t.field({
+        type: DeletionPreview,
+        resolve: (host, _args, { services }) => services.deletion.preview(host.id),
+      }),
       sandboxes: sandboxConnection(t, (host) => ({ hostId: host.id })),
     }),
   });
@@ -135,7 +163,8 @@ export function addHosts(builder: FleetBuilder, Host: HostRef, { Label, LabelInp
       name: 'HostConnection',
       fields: (t) => ({
         totalCount: t.int({
-          resolve: (connection, _args, { viewer, services }) => services.hosts.count(viewer, (connection as unknown as { filter: HostFilter }).filter),
+          resolve: (connection, _args, { viewer, services }) =>
+            services.hosts.count(viewer, (connection as unknown as { filter: HostFilter }).filter),
         }),
         eventCursor: t.string({
           description: 'Subscribe with `after` set to this and nothing that happens after this list is missed.',
@@ -152,7 +181,8 @@ export function addHosts(builder: FleetBuilder, Host: HostRef, { Label, LabelInp
       nullable: true,
       description: 'Null when there is no such host that the viewer may see.',
       args: { id: t.arg.id({ required: true }) },
-      resolve: (_root, { id }, { viewer, services }) => services.hosts.find(viewer, fromGlobalId('Host', id) ?? NO_SUCH_ROW),
+      resolve: (_root, { id }, { viewer, services }) =>
+        services.hosts.find(viewer, fromGlobalId('Host', id) ?? NO_SUCH_ROW),
     }),
     hosts: t.field({
       type: HostConnection,
@@ -164,7 +194,11 @@ export function addHosts(builder: FleetBuilder, Host: HostRef, { Label, LabelInp
         status: t.arg({ type: HostStatus }),
       },
       resolve: async (_root, { kind, teamId, status, ...page }, { viewer, services }) => {
-        const filter: HostFilter = { kind: kind ?? undefined, teamId: idArgument('Team', teamId), status: status ?? undefined };
+        const filter: HostFilter = {
+          kind: kind ?? undefined,
+          teamId: idArgument('Team', teamId),
+          status: status ?? undefined,
+        };
         // Taken before the rows are read: they may hold more than this position, never less.
         const eventCursor = toCursor(services.hub.position);
         const connection = await connectionByIds(page, (wanted) => services.hosts.list(viewer, filter, wanted));
@@ -180,14 +214,18 @@ export function addHosts(builder: FleetBuilder, Host: HostRef, { Label, LabelInp
     interfaces: [UserError],
     fields: (t) => ({
       affectedSandboxes: t.expose('affectedSandboxes', { type: [Sandbox] }),
-      previewDigest: t.exposeString('previewDigest', { description: 'Give it back together with `force` to destroy exactly these.' }),
+      previewDigest: t.exposeString('previewDigest', {
+        description: 'Give it back together with `force` to destroy exactly these.',
+      }),
     }),
   });
 
   const HostCreated = builder.objectRef<CreatedHost>('HostCreated').implement({
     fields: (t) => ({
       host: t.expose('host', { type: Host }),
-      registrationToken: t.exposeString('registrationToken', { description: 'Shown only here. One machine can spend it, once.' }),
+      registrationToken: t.exposeString('registrationToken', {
+        description: 'Shown only here. One machine can spend it, once.',
+      }),
       registrationTokenExpiresAt: t.expose('registrationTokenExpiresAt', { type: 'DateTime' }),
       joinCommand: t.exposeString('joinCommand', { description: 'To be pasted on the machine, as root.' }),
       cursor: t.exposeString('cursor', { description: 'Of the event log, not later than this change.' }),
@@ -209,7 +247,10 @@ export function addHosts(builder: FleetBuilder, Host: HostRef, { Label, LabelInp
       labels: t.field({ type: [LabelInput] }),
       provider: t.string(),
       availabilityZone: t.string(),
-      idempotencyKey: t.string({ description: 'The same request with the same key answers with the same host and a fresh token, until a machine has joined.' }),
+      idempotencyKey: t.string({
+        description:
+          'The same request with the same key answers with the same host and a fresh token, until a machine has joined.',
+      }),
     }),
   });
   const DeleteHostInput = builder.inputType('DeleteHostInput', {
@@ -223,18 +264,27 @@ export function addHosts(builder: FleetBuilder, Host: HostRef, { Label, LabelInp
   builder.mutationFields((t) => ({
     createHost: t.field({
       type: HostCreated,
-      errors: { types: [IdempotencyKeyReused, InvalidInput, NameTaken, NotFound, NotPermitted, TeamNotByoc], union: { name: 'CreateHostResult' } },
+      errors: {
+        types: [IdempotencyKeyReused, InvalidInput, NameTaken, NotFound, NotPermitted, TeamNotByoc],
+        union: { name: 'CreateHostResult' },
+      },
       args: { input: t.arg({ type: CreateHostInput, required: true }) },
       resolve: (_root, { input }, { viewer, services }) =>
         services.hosts.create(viewer, { ...input, teamId: idArgument('Team', input.teamId) }),
     }),
     deleteHost: t.field({
       type: HostDeleted,
-      description: 'Deletes a host. With live sandboxes on it, answers with what would be destroyed until that is confirmed.',
+      description:
+        'Deletes a host. With live sandboxes on it, answers with what would be destroyed until that is confirmed.',
       errors: { types: [HostHasSandboxes, NotFound, NotPermitted], union: { name: 'DeleteHostResult' } },
       args: { input: t.arg({ type: DeleteHostInput, required: true }) },
       resolve: (_root, { input }, { viewer, services }) =>
-        services.deletion.delete(viewer, fromGlobalId('Host', input.hostId) ?? NO_SUCH_ROW, input.force ?? false, input.previewDigest ?? null),
+        services.deletion.delete(
+          viewer,
+          fromGlobalId('Host', input.hostId) ?? NO_SUCH_ROW,
+          input.force ?? false,
+          input.previewDigest ?? null,
+        ),
     }),
   }));
 
@@ -244,7 +294,12 @@ export function addHosts(builder: FleetBuilder, Host: HostRef, { Label, LabelInp
       kind: t.expose('kind', { type: ChangeKind }),
       cursor: t.exposeString('cursor', { description: 'Subscribe with `after` set to this to go on from here.' }),
       hostId: t.id({ nullable: true, resolve: ({ id }) => (id === null ? null : toGlobalId('Host', id)) }),
-      host: t.field({ type: Host, nullable: true, description: 'As it was after the change; also when that was its deletion.', resolve: ({ row }) => row }),
+      host: t.field({
+        type: Host,
+        nullable: true,
+        description: 'As it was after the change; also when that was its deletion.',
+        resolve: ({ row }) => row,
+      }),
     }),
   });
 

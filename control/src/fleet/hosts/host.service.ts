@@ -18,7 +18,10 @@ import { HOST_KINDS, type HostKind, type HostStatus } from './host.state.ts';
 /** The team may not bring its own hosts. */
 export class TeamNotByoc extends UserError {
   constructor() {
-    super('TEAM_NOT_BYOC', 'This team may not bring its own hosts; a platform admin can allow it.', ['input', 'teamId']);
+    super('TEAM_NOT_BYOC', 'This team may not bring its own hosts; a platform admin can allow it.', [
+      'input',
+      'teamId',
+    ]);
   }
 }
 
@@ -86,8 +89,10 @@ export class HostService {
     const someone = signedIn(viewer);
     const request = parseInput(createHostInput, input);
     const { name, kind, teamId, labels, provider, availabilityZone, idempotencyKey } = request;
-    if (kind === 'BYOC' && !teamId) throw new InvalidInput('teamId: a BYOC host belongs to a team', ['input', 'teamId']);
-    if (kind === 'PLATFORM' && teamId) throw new InvalidInput('teamId: a platform host belongs to no team', ['input', 'teamId']);
+    if (kind === 'BYOC' && !teamId)
+      throw new InvalidInput('teamId: a BYOC host belongs to a team', ['input', 'teamId']);
+    if (kind === 'PLATFORM' && teamId)
+      throw new InvalidInput('teamId: a platform host belongs to no team', ['input', 'teamId']);
     const owner = { teamId: teamId ?? null };
     const team = owner.teamId === null ? undefined : await this.#deps.accounts.team(owner.teamId);
     if (kind === 'PLATFORM') authorize(someone, 'host:create', someone.isAdmin ? owner : undefined, 'kind of host');
@@ -115,11 +120,26 @@ export class HostService {
    * for it, so nobody is authorized; the name is made free when it is taken.
    */
   async createLocal(machineName: string): Promise<CreatedHost> {
-    const base = machineName.toLowerCase().replace(/[^a-z0-9._-]+/g, '-').replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, '').slice(0, 50) || 'local';
+    const base =
+      machineName
+        .toLowerCase()
+        .replace(/[^a-z0-9._-]+/g, '-')
+        .replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, '')
+        .slice(0, 50) || 'local';
     for (let attempt = 1; ; attempt++) {
       try {
         const name = attempt === 1 ? base : `${base}-${attempt}`;
-        return await this.#create('control', { name, kind: 'PLATFORM', teamId: null, labels: [], provider: 'local', availabilityZone: null, createdBy: null, idempotencyKey: null, requestHash: null });
+        return await this.#create('control', {
+          name,
+          kind: 'PLATFORM',
+          teamId: null,
+          labels: [],
+          provider: 'local',
+          availabilityZone: null,
+          createdBy: null,
+          idempotencyKey: null,
+          requestHash: null,
+        });
       } catch (error) {
         if (!(error instanceof NameTaken) || attempt >= 100) throw error;
       }
@@ -128,12 +148,28 @@ export class HostService {
 
   /** A host by its id, whoever asks; for the process itself. */
   async findForControl(id: string): Promise<HostRow | undefined> {
-    return this.#deps.database.query.selectFrom('Host').selectAll().where('id', '=', id).where('deletedAt', 'is', null).executeTakeFirst();
+    return this.#deps.database.query
+      .selectFrom('Host')
+      .selectAll()
+      .where('id', '=', id)
+      .where('deletedAt', 'is', null)
+      .executeTakeFirst();
   }
 
   async #create(
     actor: Actor,
-    fields: Pick<HostRow, 'name' | 'kind' | 'teamId' | 'labels' | 'provider' | 'availabilityZone' | 'createdBy' | 'idempotencyKey' | 'requestHash'>,
+    fields: Pick<
+      HostRow,
+      | 'name'
+      | 'kind'
+      | 'teamId'
+      | 'labels'
+      | 'provider'
+      | 'availabilityZone'
+      | 'createdBy'
+      | 'idempotencyKey'
+      | 'requestHash'
+    >,
   ): Promise<CreatedHost> {
     const { host, ...token } = await this.#deps.events
       .transaction(actor, async (tx, record) => {
@@ -244,7 +280,10 @@ interface IssuedToken {
 async function issueToken(tx: FleetTransaction, hostId: string): Promise<IssuedToken> {
   const token = newSecret('rkt');
   const expiresAt = new Date(Date.now() + REGISTRATION_TOKEN_SECONDS * 1_000);
-  await tx.insertInto('RegistrationToken').values({ hash: sha256(token), hostId, expiresAt, createdAt: new Date() }).execute();
+  await tx
+    .insertInto('RegistrationToken')
+    .values({ hash: sha256(token), hostId, expiresAt, createdAt: new Date() })
+    .execute();
   return { token, expiresAt };
 }
 

@@ -61,7 +61,8 @@ export function hostConditions(host: HostFacts): HostCondition[] {
     return conditions;
   }
   if (host.status === 'UNREACHABLE') blocked('HEARTBEAT_MISSED', 'Nothing has been heard from the host for too long.');
-  else if (host.tunnelReplica === null) blocked('TUNNEL_DOWN', 'Control cannot reach the agent through its tunnel yet.');
+  else if (host.tunnelReplica === null)
+    blocked('TUNNEL_DOWN', 'Control cannot reach the agent through its tunnel yet.');
   if (host.cordonedAt) blocked('CORDONED', 'The host was cordoned: it takes no new sandboxes.');
   for (const { type, message } of host.agentConditions) {
     conditions.push({ type, message, blocksPlacement: type === 'NO_RUNTIME' || type === 'DISK_PRESSURE' });

@@ -15,7 +15,10 @@ export interface HostStreamFilter {
 const DATES = ['cordonedAt', 'deletingAt', 'deletedAt', 'registeredAt', 'createdAt'] as const;
 
 /** What happens to the hosts that the viewer may see. */
-export function hostChanges({ viewer, services }: FleetContext, { after, hostId, teamId, kind }: HostStreamFilter): ChangeStream<HostRow> {
+export function hostChanges(
+  { viewer, services }: FleetContext,
+  { after, hostId, teamId, kind }: HostStreamFilter,
+): ChangeStream<HostRow> {
   const someone = signedIn(viewer);
   return new ChangeStream({
     hub: services.hub,

@@ -18,12 +18,23 @@ beforeEach(async () => {
 });
 afterAll(() => connection[Symbol.asyncDispose]());
 
-const newRequest = (request: Partial<PlacementRequest> = {}): PlacementRequest => ({ teamId, milliVcpus: 1_000, memoryMb: 512, diskMb: 1_024, hostId: null, ...request });
+const newRequest = (request: Partial<PlacementRequest> = {}): PlacementRequest => ({
+  teamId,
+  milliVcpus: 1_000,
+  memoryMb: 512,
+  diskMb: 1_024,
+  hostId: null,
+  ...request,
+});
 
-const place = (request: Partial<PlacementRequest> = {}, cpuOvercommit = 1) => database.transaction((tx) => reserve(tx, newRequest(request), cpuOvercommit));
+const place = (request: Partial<PlacementRequest> = {}, cpuOvercommit = 1) =>
+  database.transaction((tx) => reserve(tx, newRequest(request), cpuOvercommit));
 
 async function refusal(request: Partial<PlacementRequest> = {}): Promise<NoHostFits> {
-  const error: unknown = await place(request).then(() => undefined, (reason: unknown) => reason);
+  const error: unknown = await place(request).then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
   expect(error).toBeInstanceOf(NoHostFits);
   return error as NoHostFits;
 }
@@ -51,7 +62,10 @@ test('placements go round the hosts', async () => {
 });
 
 test('a host that is being placed on by someone else does not hold up a placement on another', async () => {
-  const [busy, free] = [await insertHost(connection, { lastPlacement: 0 }), await insertHost(connection, { lastPlacement: 1 })];
+  const [busy, free] = [
+    await insertHost(connection, { lastPlacement: 0 }),
+    await insertHost(connection, { lastPlacement: 1 }),
+  ];
   await database.transaction(async (tx) => {
     await tx.selectFrom('Host').select('id').where('id', '=', busy.id).forUpdate().execute();
     expect((await place()).host.id).toBe(free.id);
@@ -65,7 +79,9 @@ test('a rolled back placement gives its reservation back', async () => {
     throw new Error('no');
   });
   await expect(failing).rejects.toThrow('no');
-  expect(await database.query.selectFrom('Host').select('allocatedSandboxes').where('id', '=', host.id).executeTakeFirst()).toEqual({ allocatedSandboxes: 0 });
+  expect(
+    await database.query.selectFrom('Host').select('allocatedSandboxes').where('id', '=', host.id).executeTakeFirst(),
+  ).toEqual({ allocatedSandboxes: 0 });
 });
 
 describe('a team’s sandboxes', () => {

@@ -53,7 +53,14 @@ export async function reserve(
     const verdict = await explain(tx, request, cpuOvercommit);
     if (host) {
       // Our own reservation may have filled the host that passed a moment ago.
-      return { host, placement: { strategy: 'ROUND_ROBIN', candidates: Math.max(verdict.fitting, 1), rejections: verdict.rejections } };
+      return {
+        host,
+        placement: {
+          strategy: 'ROUND_ROBIN',
+          candidates: Math.max(verdict.fitting, 1),
+          rejections: verdict.rejections,
+        },
+      };
     }
     if (verdict.fitting === 0) throw new NoHostFits(verdict.hosts, verdict.rejections, verdict.never);
   }
@@ -66,7 +73,10 @@ const eligible = (request: PlacementRequest) => sql<boolean>`
   host.deleted_at is null and (host.kind = 'PLATFORM' or host.team_id = ${request.teamId}::uuid)`;
 
 /** The filters in the order of {@link PLACEMENT_FILTERS}; each says whether a host passes. */
-function filters(request: PlacementRequest, cpuOvercommit: number): Record<PlacementFilter, ReturnType<typeof sql<boolean>>> {
+function filters(
+  request: PlacementRequest,
+  cpuOvercommit: number,
+): Record<PlacementFilter, ReturnType<typeof sql<boolean>>> {
   return {
     REQUESTED_HOST: sql`(${request.hostId}::uuid is null or host.id = ${request.hostId}::uuid)`,
     STATUS: sql`host.status = 'ONLINE'`,
@@ -127,7 +137,8 @@ async function explain(tx: FleetTransaction, request: PlacementRequest, cpuOverc
       bool_or(coalesce(${request.milliVcpus} <= host.cpu_cores * 1000 * ${cpuOvercommit}::float8
         and ${request.memoryMb} <= host.memory_mb and ${request.diskMb} <= host.disk_gb * 1024, true)) as "couldEver"
     from hosts as host where ${eligible(request)} group by 1`.execute(tx);
-  const count = (filter: PlacementFilter | null): number => Number(rows.find((row) => row.filter === filter)?.hosts ?? 0);
+  const count = (filter: PlacementFilter | null): number =>
+    Number(rows.find((row) => row.filter === filter)?.hosts ?? 0);
   return {
     hosts: rows.reduce((sum, row) => sum + Number(row.hosts), 0),
     fitting: count(null),

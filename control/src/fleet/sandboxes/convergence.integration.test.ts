@@ -21,7 +21,10 @@ afterEach(async () => {
 });
 
 async function hostIs(expected: object): Promise<void> {
-  await vi.waitFor(async () => expect(await control.fleet.services.hosts.findForControl(agent.hostId)).toMatchObject(expected), { timeout: 5_000 });
+  await vi.waitFor(
+    async () => expect(await control.fleet.services.hosts.findForControl(agent.hostId)).toMatchObject(expected),
+    { timeout: 5_000 },
+  );
 }
 
 async function teamId(): Promise<string> {
@@ -45,8 +48,16 @@ async function create(input: object = {}): Promise<SandboxRow> {
 
 /** The row whatever became of it. */
 async function rowOf(id: string) {
-  const { rows } = await query(`select status, status_reason, generation, observed_generation, holds_reservation, deleted_at from sandboxes where id = '${id}'`);
-  return rows[0] as { status: string; status_reason: string | null; generation: number; holds_reservation: boolean; deleted_at: Date | null };
+  const { rows } = await query(
+    `select status, status_reason, generation, observed_generation, holds_reservation, deleted_at from sandboxes where id = '${id}'`,
+  );
+  return rows[0] as {
+    status: string;
+    status_reason: string | null;
+    generation: number;
+    holds_reservation: boolean;
+    deleted_at: Date | null;
+  };
 }
 
 async function becomes(id: string, expected: object): Promise<void> {
@@ -71,13 +82,28 @@ describe('a sandbox that was created', () => {
     const sandbox = await create({ vcpus: 0.5, memoryMb: 64, diskMb: 128, name: 'box' });
     await becomes(sandbox.id, { status: 'RUNNING', holds_reservation: true });
     expect(agent.applied).toEqual([
-      { spec: { id: sandbox.id, name: 'box', template: 'host', vcpus: 0.5, memoryMb: 64, diskMb: 128, desiredState: 'RUNNING' }, generation: 1 },
+      {
+        spec: {
+          id: sandbox.id,
+          name: 'box',
+          template: 'host',
+          vcpus: 0.5,
+          memoryMb: 64,
+          diskMb: 128,
+          desiredState: 'RUNNING',
+        },
+        generation: 1,
+      },
     ]);
     await hostIs({ allocatedSandboxes: 1, allocatedMilliVcpus: 500, allocatedMemoryMb: 64, allocatedDiskMb: 128 });
   });
 
   test('and fails on its host is in ERROR with the host’s words, and gives its reservation back', async () => {
-    agent.onApply = (spec, generation) => ({ ...running(spec.id, generation), status: 'ERROR', statusReason: 'The disk is full.' });
+    agent.onApply = (spec, generation) => ({
+      ...running(spec.id, generation),
+      status: 'ERROR',
+      statusReason: 'The disk is full.',
+    });
     const sandbox = await create();
     await becomes(sandbox.id, { status: 'ERROR', status_reason: 'The disk is full.', holds_reservation: false });
     await hostIs({ allocatedSandboxes: 0, allocatedMemoryMb: 0 });
@@ -101,7 +127,9 @@ describe('a sandbox that was created', () => {
     expect(two.id).toBe(one.id);
     await becomes(one.id, { status: 'RUNNING' });
     await hostIs({ allocatedSandboxes: 1 });
-    await expect(create({ idempotencyKey: 'k', memoryMb: 1_024 })).rejects.toMatchObject({ code: 'IDEMPOTENCY_KEY_REUSED' });
+    await expect(create({ idempotencyKey: 'k', memoryMb: 1_024 })).rejects.toMatchObject({
+      code: 'IDEMPOTENCY_KEY_REUSED',
+    });
   });
 });
 
@@ -174,7 +202,10 @@ describe('when a host returns', () => {
 describe('what a host says', () => {
   test('of another host’s sandbox changes nothing', async () => {
     const { id } = await created();
-    const other = await ScriptedAgent.join(control.agentUrl, (await control.fleet.services.hosts.createLocal('other')).registrationToken);
+    const other = await ScriptedAgent.join(
+      control.agentUrl,
+      (await control.fleet.services.hosts.createLocal('other')).registrationToken,
+    );
     await using _other = other;
     await other.report(false, [{ ...running(id, 1), status: 'STOPPED' }]);
     await other.report(true, []);
@@ -191,11 +222,17 @@ describe('what a host says', () => {
   test('of a container that ended by itself is shown with its reason', async () => {
     const { id } = await created();
     await agent.report(false, [{ ...running(id, 1), status: 'STOPPED', statusReason: 'Its process ended.' }]);
-    expect(await rowOf(id)).toMatchObject({ status: 'STOPPED', status_reason: 'Its process ended.', holds_reservation: false });
+    expect(await rowOf(id)).toMatchObject({
+      status: 'STOPPED',
+      status_reason: 'Its process ended.',
+      holds_reservation: false,
+    });
   });
 
   test('is asked for in full when its digest is not the one that is known', async () => {
-    const wants = async (digest: string) => ((await agent.beat(digest)).result.data as unknown as { heartbeat: { wantInventory: boolean } }).heartbeat.wantInventory;
+    const wants = async (digest: string) =>
+      ((await agent.beat(digest)).result.data as unknown as { heartbeat: { wantInventory: boolean } }).heartbeat
+        .wantInventory;
     expect(await wants('something else')).toBe(true);
     const ofNothing = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
     expect(await wants(ofNothing)).toBe(false);

@@ -49,10 +49,15 @@ export class Convergence {
    */
   async push(sandboxId: string): Promise<void> {
     const running = this.#pushing.get(sandboxId);
-    const mine = (running ?? Promise.resolve()).then(() => this.#push(sandboxId)).catch((err: unknown) => {
-      const known = err instanceof RookeryError;
-      this.#deps.log[known ? 'info' : 'error']({ sandboxId, err: known ? err.message : err }, 'a push did not get through; it will be repeated');
-    });
+    const mine = (running ?? Promise.resolve())
+      .then(() => this.#push(sandboxId))
+      .catch((err: unknown) => {
+        const known = err instanceof RookeryError;
+        this.#deps.log[known ? 'info' : 'error'](
+          { sandboxId, err: known ? err.message : err },
+          'a push did not get through; it will be repeated',
+        );
+      });
     this.#pushing.set(sandboxId, mine);
     await mine;
     if (this.#pushing.get(sandboxId) === mine) this.#pushing.delete(sandboxId);
@@ -81,7 +86,10 @@ export class Convergence {
     }
 
     const unknown = [...reported.keys()].filter((id) => !rows.some((row) => row.id === id));
-    await this.#removeDeleted(hostId, unknown.map((id) => reported.get(id) as ObservedSandbox));
+    await this.#removeDeleted(
+      hostId,
+      unknown.map((id) => reported.get(id) as ObservedSandbox),
+    );
     if (toPush.length > 0) log.info({ hostId, sandboxes: toPush.length }, 'host differs from what is wanted; pushing');
     await inBatches(toPush, PUSHES_PER_HOST, (id) => this.push(id));
     return true;
@@ -92,13 +100,22 @@ export class Convergence {
    *
    * @returns the transition, or undefined when the sandbox is not this host's.
    */
-  async observe(hostId: string, sandboxId: string, report: ObservedSandbox | 'absent'): Promise<Transition | undefined> {
+  async observe(
+    hostId: string,
+    sandboxId: string,
+    report: ObservedSandbox | 'absent',
+  ): Promise<Transition | undefined> {
     const { events } = this.#deps;
     const observed = report === 'absent' ? report : toReport(report);
     const result = await events.transaction(`host:${hostId}`, (tx, record) =>
-      transitionSandbox(tx, record, sandboxId, (row) => `sandbox.${row.status.toLowerCase()}`, (state) =>
-        // A host may speak of its own sandboxes only.
-        state.hostId === hostId ? observe(state, observed, new Date()) : { changes: {}, push: false },
+      transitionSandbox(
+        tx,
+        record,
+        sandboxId,
+        (row) => `sandbox.${row.status.toLowerCase()}`,
+        (state) =>
+          // A host may speak of its own sandboxes only.
+          state.hostId === hostId ? observe(state, observed, new Date()) : { changes: {}, push: false },
       ),
     );
     return result?.row.hostId === hostId ? result.transition : undefined;
@@ -147,7 +164,9 @@ export class Convergence {
       return;
     }
     if ((ENDED_STATUSES as readonly string[]).includes(row.status)) return;
-    await events.transaction('control', (tx, record) => transitionSandbox(tx, record, row.id, 'sandbox.starting', markPushed));
+    await events.transaction('control', (tx, record) =>
+      transitionSandbox(tx, record, row.id, 'sandbox.starting', markPushed),
+    );
     await this.observe(row.hostId, row.id, await host.applySandbox(toSpec(row), row.generation, APPLY_DEADLINE_MS));
   }
 
@@ -167,12 +186,27 @@ export class Convergence {
     if (orphans.length === 0) return;
     const { database, pool, log } = this.#deps;
     const ids = orphans.map(({ id }) => id).filter(isUuid);
-    const deleted = ids.length === 0 ? [] : await database.query.selectFrom('Sandbox').select(['id', 'generation']).where('id', 'in', ids).where('deletedAt', 'is not', null).execute();
+    const deleted =
+      ids.length === 0
+        ? []
+        : await database.query
+            .selectFrom('Sandbox')
+            .select(['id', 'generation'])
+            .where('id', 'in', ids)
+            .where('deletedAt', 'is not', null)
+            .execute();
     for (const { id, generation } of deleted) {
-      await pool.get(hostId)?.removeSandbox(id, generation, APPLY_DEADLINE_MS).catch((err: unknown) => log.warn({ hostId, sandboxId: id, err }, 'an orphan could not be removed'));
+      await pool
+        .get(hostId)
+        ?.removeSandbox(id, generation, APPLY_DEADLINE_MS)
+        .catch((err: unknown) => log.warn({ hostId, sandboxId: id, err }, 'an orphan could not be removed'));
     }
     const strangers = orphans.length - deleted.length;
-    if (strangers > 0) log.warn({ hostId, sandboxes: strangers }, 'the host runs sandboxes that this control plane does not know; they are left alone');
+    if (strangers > 0)
+      log.warn(
+        { hostId, sandboxes: strangers },
+        'the host runs sandboxes that this control plane does not know; they are left alone',
+      );
   }
 }
 
@@ -192,5 +226,6 @@ function toReport({ generation, status, statusReason, startedAt, lastActiveAt }:
 }
 
 async function inBatches<T>(items: readonly T[], size: number, work: (item: T) => Promise<void>): Promise<void> {
-  for (let start = 0; start < items.length; start += size) await Promise.all(items.slice(start, start + size).map(work));
+  for (let start = 0; start < items.length; start += size)
+    await Promise.all(items.slice(start, start + size).map(work));
 }

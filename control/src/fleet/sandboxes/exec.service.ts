@@ -14,7 +14,10 @@ import type { SandboxStatus } from './sandbox.state.ts';
 export class SandboxNotRunning extends UserError {
   readonly status: SandboxStatus;
   constructor({ status, statusReason }: SandboxRow) {
-    super('SANDBOX_NOT_RUNNING', `Cannot run a command in a sandbox that is ${status.toLowerCase()}.${statusReason ? ` ${statusReason}` : ''}`);
+    super(
+      'SANDBOX_NOT_RUNNING',
+      `Cannot run a command in a sandbox that is ${status.toLowerCase()}.${statusReason ? ` ${statusReason}` : ''}`,
+    );
     this.status = status;
   }
 }
@@ -49,11 +52,21 @@ const execInput = z.object({
   command: z.array(z.string().max(131_072)).min(1, 'must name a program').max(1_024),
   cwd: z.string().startsWith('/', 'must be an absolute path').max(4_096).nullish(),
   env: z
-    .array(z.object({ name: z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'is not a variable name'), value: z.string().max(131_072) }))
+    .array(
+      z.object({
+        name: z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'is not a variable name'),
+        value: z.string().max(131_072),
+      }),
+    )
     .max(256)
     .nullish(),
   stdin: z.string().max(1_048_576, 'must be at most 1 MiB').nullish(),
-  timeoutSeconds: z.int().min(1, 'must be at least 1').max(240, 'must be at most 240').nullish().transform((seconds) => seconds ?? 60),
+  timeoutSeconds: z
+    .int()
+    .min(1, 'must be at least 1')
+    .max(240, 'must be at most 240')
+    .nullish()
+    .transform((seconds) => seconds ?? 60),
 });
 
 export interface ExecServiceDeps {
@@ -92,7 +105,15 @@ export class ExecService {
     const output = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
     const timeoutMs = timeoutSeconds * 1_000;
     try {
-      await using events = host.exec({ sandboxId, command, cwd: cwd ?? null, env: env ?? null, stdin: stdin ?? null, timeoutMs, maxOutputBytes: MAX_OUTPUT_BYTES });
+      await using events = host.exec({
+        sandboxId,
+        command,
+        cwd: cwd ?? null,
+        env: env ?? null,
+        stdin: stdin ?? null,
+        timeoutMs,
+        maxOutputBytes: MAX_OUTPUT_BYTES,
+      });
       for await (const event of events) {
         if (event.kind !== 'EXIT') {
           (event.kind === 'STDOUT' ? output.stdout : output.stderr).push(Buffer.from(event.data, 'base64'));
@@ -124,7 +145,11 @@ export class ExecService {
     let current = sandbox;
     while (ON_THE_WAY.includes(current.status) && Date.now() < deadline) {
       const seen = hub.position;
-      const row = await database.query.selectFrom('Sandbox').selectAll().where('id', '=', sandbox.id).executeTakeFirst();
+      const row = await database.query
+        .selectFrom('Sandbox')
+        .selectAll()
+        .where('id', '=', sandbox.id)
+        .executeTakeFirst();
       if (!row) break;
       current = row;
       if (!ON_THE_WAY.includes(current.status)) break;

@@ -34,7 +34,12 @@ export async function transitionSandbox(
     .executeTakeFirstOrThrow();
   const deleted = row.deletedAt !== null && current.deletedAt === null;
   await record([
-    { subject: 'SANDBOX', change: deleted ? 'DELETED' : 'UPDATED', type: typeof type === 'string' ? type : type(row), row },
+    {
+      subject: 'SANDBOX',
+      change: deleted ? 'DELETED' : 'UPDATED',
+      type: typeof type === 'string' ? type : type(row),
+      row,
+    },
   ]);
   if (current.holdsReservation && !row.holdsReservation) await release(tx, record, current);
   return { row, transition };

@@ -5,7 +5,12 @@ import type { FleetBuilder } from '../builder.ts';
 import { toCursor, type StreamItem } from '../events/change-stream.ts';
 import type { HostRef } from '../hosts/host.schema.ts';
 import { NoHostFits } from '../placement/placement.service.ts';
-import { PLACEMENT_FILTERS, PLACEMENT_STRATEGIES, type Placement as PlacementRecord, type PlacementRejection as PlacementRejectionRecord } from '../placement/placement.ts';
+import {
+  PLACEMENT_FILTERS,
+  PLACEMENT_STRATEGIES,
+  type Placement as PlacementRecord,
+  type PlacementRejection as PlacementRejectionRecord,
+} from '../placement/placement.ts';
 import { connectionByIds, idArgument, NO_SUCH_ROW, type SharedTypes } from '../shared.schema.ts';
 import type { HostRow, SandboxRow } from '../tables.ts';
 import { HostUnavailable, SandboxNotRunning, type ExecOutput } from './exec.service.ts';
@@ -16,7 +21,8 @@ import { sandboxChanges } from './sandbox.stream.ts';
 /** `Sandbox` and its queries, mutations and subscription. */
 export function addSandboxes(builder: FleetBuilder, Host: HostRef, { Label, LabelInput, ChangeKind }: SharedTypes) {
   const SandboxStatus = builder.enumType('SandboxStatus', {
-    description: 'MISSING: its host is silent; reversible. STOPPED and ERROR: nothing runs any more, statusReason says why.',
+    description:
+      'MISSING: its host is silent; reversible. STOPPED and ERROR: nothing runs any more, statusReason says why.',
     values: SANDBOX_STATUSES,
   });
   const PlacementFilter = builder.enumType('PlacementFilter', {
@@ -66,7 +72,9 @@ export function addSandboxes(builder: FleetBuilder, Host: HostRef, { Label, Labe
       createdAt: t.expose('createdAt', { type: 'DateTime' }),
       startedAt: t.expose('startedAt', { type: 'DateTime', nullable: true }),
       lastActiveAt: t.expose('lastActiveAt', { type: 'DateTime', nullable: true }),
-      revision: t.exposeInt('revision', { description: 'Grows by one with every change; order what you hear of one sandbox by it.' }),
+      revision: t.exposeInt('revision', {
+        description: 'Grows by one with every change; order what you hear of one sandbox by it.',
+      }),
     }),
   });
   builder.asEntity(Sandbox, {
@@ -84,7 +92,8 @@ export function addSandboxes(builder: FleetBuilder, Host: HostRef, { Label, Labe
       name: 'SandboxConnection',
       fields: (t) => ({
         totalCount: t.int({
-          resolve: (connection, _args, { viewer, services }) => services.sandboxes.count(viewer, (connection as unknown as { filter: SandboxFilter }).filter),
+          resolve: (connection, _args, { viewer, services }) =>
+            services.sandboxes.count(viewer, (connection as unknown as { filter: SandboxFilter }).filter),
         }),
         eventCursor: t.string({
           description: 'Subscribe with `after` set to this and nothing that happens after this list is missed.',
@@ -96,7 +105,10 @@ export function addSandboxes(builder: FleetBuilder, Host: HostRef, { Label, Labe
   );
 
   /** A field with the sandboxes of its parent. */
-  const sandboxConnection = (t: ObjectFieldBuilder<FleetBuilder['$inferSchemaTypes'], HostRow>, filterOf: (parent: HostRow) => SandboxFilter) =>
+  const sandboxConnection = (
+    t: ObjectFieldBuilder<FleetBuilder['$inferSchemaTypes'], HostRow>,
+    filterOf: (parent: HostRow) => SandboxFilter,
+  ) =>
     t.field({
       type: SandboxConnection,
       args: t.arg.connectionArgs(),
@@ -114,14 +126,24 @@ export function addSandboxes(builder: FleetBuilder, Host: HostRef, { Label, Labe
       nullable: true,
       description: 'Null when there is no such sandbox that the viewer may see.',
       args: { id: t.arg.id({ required: true }) },
-      resolve: (_root, { id }, { viewer, services }) => services.sandboxes.find(viewer, fromGlobalId('Sandbox', id) ?? NO_SUCH_ROW),
+      resolve: (_root, { id }, { viewer, services }) =>
+        services.sandboxes.find(viewer, fromGlobalId('Sandbox', id) ?? NO_SUCH_ROW),
     }),
     sandboxes: t.field({
       type: SandboxConnection,
       description: 'The sandboxes that the viewer may see, newest first.',
-      args: { ...t.arg.connectionArgs(), hostId: t.arg.id(), teamId: t.arg.id(), status: t.arg({ type: SandboxStatus }) },
+      args: {
+        ...t.arg.connectionArgs(),
+        hostId: t.arg.id(),
+        teamId: t.arg.id(),
+        status: t.arg({ type: SandboxStatus }),
+      },
       resolve: async (_root, { hostId, teamId, status, ...page }, { viewer, services }) => {
-        const filter: SandboxFilter = { hostId: idArgument('Host', hostId), teamId: idArgument('Team', teamId), status: status ?? undefined };
+        const filter: SandboxFilter = {
+          hostId: idArgument('Host', hostId),
+          teamId: idArgument('Team', teamId),
+          status: status ?? undefined,
+        };
         // Taken before the rows are read: they may hold more than this position, never less.
         const eventCursor = toCursor(services.hub.position);
         const connection = await connectionByIds(page, (wanted) => services.sandboxes.list(viewer, filter, wanted));
@@ -137,7 +159,9 @@ export function addSandboxes(builder: FleetBuilder, Host: HostRef, { Label, Labe
     fields: (t) => ({
       candidates: t.exposeInt('candidates', { description: 'Hosts that were looked at.' }),
       rejections: t.expose('rejections', { type: [PlacementRejection] }),
-      never: t.exposeBoolean('never', { description: 'True: no host could hold it even when empty. False: none can right now.' }),
+      never: t.exposeBoolean('never', {
+        description: 'True: no host could hold it even when empty. False: none can right now.',
+      }),
     }),
   });
   builder.objectType(SandboxNotRunning, {
@@ -153,13 +177,19 @@ export function addSandboxes(builder: FleetBuilder, Host: HostRef, { Label, Labe
 
   const SandboxCreated = builder.objectRef<SandboxWithCursor>('SandboxCreated').implement({
     fields: (t) => ({
-      sandbox: t.expose('sandbox', { type: Sandbox, description: 'PENDING: its place is reserved; RUNNING follows as an event.' }),
+      sandbox: t.expose('sandbox', {
+        type: Sandbox,
+        description: 'PENDING: its place is reserved; RUNNING follows as an event.',
+      }),
       cursor: t.exposeString('cursor', { description: 'Of the event log, not later than this change.' }),
     }),
   });
   const SandboxDestroyed = builder.objectRef<SandboxWithCursor>('SandboxDestroyed').implement({
     fields: (t) => ({
-      sandbox: t.expose('sandbox', { type: Sandbox, description: 'STOPPING until its host has confirmed; then it is deleted.' }),
+      sandbox: t.expose('sandbox', {
+        type: Sandbox,
+        description: 'STOPPING until its host has confirmed; then it is deleted.',
+      }),
       cursor: t.exposeString('cursor', { description: 'Of the event log, not later than this change.' }),
     }),
   });
@@ -189,7 +219,9 @@ export function addSandboxes(builder: FleetBuilder, Host: HostRef, { Label, Labe
       idempotencyKey: t.string({ description: 'The same request with the same key answers with the same sandbox.' }),
     }),
   });
-  const DestroySandboxInput = builder.inputType('DestroySandboxInput', { fields: (t) => ({ sandboxId: t.id({ required: true }) }) });
+  const DestroySandboxInput = builder.inputType('DestroySandboxInput', {
+    fields: (t) => ({ sandboxId: t.id({ required: true }) }),
+  });
   const EnvVarInput = builder.inputType('EnvVarInput', {
     fields: (t) => ({ name: t.string({ required: true }), value: t.string({ required: true }) }),
   });
@@ -208,22 +240,34 @@ export function addSandboxes(builder: FleetBuilder, Host: HostRef, { Label, Labe
     createSandbox: t.field({
       type: SandboxCreated,
       description: 'Places a sandbox and starts it. Answers as soon as its place is reserved.',
-      errors: { types: [InvalidInput, NotFound, NotPermitted, NoHostFits, IdempotencyKeyReused], union: { name: 'CreateSandboxResult' } },
+      errors: {
+        types: [InvalidInput, NotFound, NotPermitted, NoHostFits, IdempotencyKeyReused],
+        union: { name: 'CreateSandboxResult' },
+      },
       args: { input: t.arg({ type: CreateSandboxInput, required: true }) },
       resolve: (_root, { input }, { viewer, services }) =>
-        services.sandboxes.create(viewer, { ...input, teamId: idArgument('Team', input.teamId), hostId: idArgument('Host', input.hostId) }),
+        services.sandboxes.create(viewer, {
+          ...input,
+          teamId: idArgument('Team', input.teamId),
+          hostId: idArgument('Host', input.hostId),
+        }),
     }),
     destroySandbox: t.field({
       type: SandboxDestroyed,
       description: 'Legal from every state; while the host is away the wish is kept.',
       errors: { types: [NotFound, NotPermitted], union: { name: 'DestroySandboxResult' } },
       args: { input: t.arg({ type: DestroySandboxInput, required: true }) },
-      resolve: (_root, { input }, { viewer, services }) => services.sandboxes.destroy(viewer, fromGlobalId('Sandbox', input.sandboxId) ?? NO_SUCH_ROW),
+      resolve: (_root, { input }, { viewer, services }) =>
+        services.sandboxes.destroy(viewer, fromGlobalId('Sandbox', input.sandboxId) ?? NO_SUCH_ROW),
     }),
     execInSandbox: t.field({
       type: ExecCompleted,
-      description: 'Runs a command to its end and answers with what it printed. Waits for a sandbox that is still starting.',
-      errors: { types: [InvalidInput, NotFound, NotPermitted, SandboxNotRunning, HostUnavailable], union: { name: 'ExecInSandboxResult' } },
+      description:
+        'Runs a command to its end and answers with what it printed. Waits for a sandbox that is still starting.',
+      errors: {
+        types: [InvalidInput, NotFound, NotPermitted, SandboxNotRunning, HostUnavailable],
+        union: { name: 'ExecInSandboxResult' },
+      },
       args: { input: t.arg({ type: ExecInSandboxInput, required: true }) },
       resolve: (_root, { input: { sandboxId, ...input } }, { viewer, services }) =>
         services.exec.run(viewer, fromGlobalId('Sandbox', sandboxId) ?? NO_SUCH_ROW, input),
@@ -236,7 +280,12 @@ export function addSandboxes(builder: FleetBuilder, Host: HostRef, { Label, Labe
       kind: t.expose('kind', { type: ChangeKind }),
       cursor: t.exposeString('cursor', { description: 'Subscribe with `after` set to this to go on from here.' }),
       sandboxId: t.id({ nullable: true, resolve: ({ id }) => (id === null ? null : toGlobalId('Sandbox', id)) }),
-      sandbox: t.field({ type: Sandbox, nullable: true, description: 'As it was after the change; also when that was its end.', resolve: ({ row }) => row }),
+      sandbox: t.field({
+        type: Sandbox,
+        nullable: true,
+        description: 'As it was after the change; also when that was its end.',
+        resolve: ({ row }) => row,
+      }),
     }),
   });
   builder.subscriptionFields((t) => ({

@@ -34,10 +34,28 @@ export interface SandboxFilter {
 const createSandboxInput = z.object({
   teamId: z.string().min(1, 'must not be empty'),
   name: inputField.name().nullish(),
-  template: z.literal('host', 'there is only the template "host"').nullish().transform((template) => template ?? 'host'),
-  vcpus: z.number().min(0.1, 'must be at least 0.1').max(256, 'must be at most 256').nullish().transform((vcpus) => vcpus ?? 1),
-  memoryMb: z.int().min(32, 'must be at least 32').max(4_194_304).nullish().transform((mb) => mb ?? 512),
-  diskMb: z.int().min(32, 'must be at least 32').max(67_108_864).nullish().transform((mb) => mb ?? 1_024),
+  template: z
+    .literal('host', 'there is only the template "host"')
+    .nullish()
+    .transform((template) => template ?? 'host'),
+  vcpus: z
+    .number()
+    .min(0.1, 'must be at least 0.1')
+    .max(256, 'must be at most 256')
+    .nullish()
+    .transform((vcpus) => vcpus ?? 1),
+  memoryMb: z
+    .int()
+    .min(32, 'must be at least 32')
+    .max(4_194_304)
+    .nullish()
+    .transform((mb) => mb ?? 512),
+  diskMb: z
+    .int()
+    .min(32, 'must be at least 32')
+    .max(67_108_864)
+    .nullish()
+    .transform((mb) => mb ?? 1_024),
   timeoutSeconds: z.int().min(10, 'must be at least 10').max(31_536_000).nullish(),
   labels: inputField.labels().nullish(),
   hostId: z.string().nullish(),
@@ -234,4 +252,3 @@ export class SandboxService {
       .$if(status !== undefined, (q) => q.where('status', '=', status as SandboxStatus));
   }
 }
-

@@ -63,7 +63,11 @@ describe('destroying', () => {
   test('is finished by the host’s word that it has it no more', () => {
     const state = newState();
     const wanted = after(state, requestDestroy(state));
-    expect(after(wanted, observe(wanted, 'absent', NOW))).toMatchObject({ status: 'STOPPED', deletedAt: NOW, holdsReservation: false });
+    expect(after(wanted, observe(wanted, 'absent', NOW))).toMatchObject({
+      status: 'STOPPED',
+      deletedAt: NOW,
+      holdsReservation: false,
+    });
   });
 
   test('is pushed again while the host still has it', () => {
@@ -137,13 +141,20 @@ describe('a host that falls silent', () => {
   test.each(STATUSES_THAT_GO_MISSING)('and returns before %s was confirmed: the sandbox is what it was', (status) => {
     const state = newState({ status, observedGeneration: 0 });
     const lost = after(state, hostLost(state));
-    expect(after(lost, observe(lost, 'absent', NOW))).toMatchObject({ status, statusBeforeMissing: null, statusReason: null });
+    expect(after(lost, observe(lost, 'absent', NOW))).toMatchObject({
+      status,
+      statusBeforeMissing: null,
+      statusReason: null,
+    });
   });
 
   test('and returns with the sandbox alive: it runs again', () => {
     const state = newState();
     const lost = after(state, hostLost(state));
-    expect(after(lost, observe(lost, newReport('RUNNING'), NOW))).toMatchObject({ status: 'RUNNING', statusReason: null });
+    expect(after(lost, observe(lost, newReport('RUNNING'), NOW))).toMatchObject({
+      status: 'RUNNING',
+      statusReason: null,
+    });
   });
 });
 
@@ -154,13 +165,20 @@ test('only a pending sandbox is marked as starting', () => {
 });
 
 test('whatever happens in whatever order, nothing comes back from an end, no generation shrinks, and a reservation is released once', () => {
-  const report = fc.record({ status: fc.constantFrom(...OBSERVED_STATUSES), generation: fc.integer({ min: 0, max: 4 }) });
+  const report = fc.record({
+    status: fc.constantFrom(...OBSERVED_STATUSES),
+    generation: fc.integer({ min: 0, max: 4 }),
+  });
   const step = fc.oneof(
     fc.constant((state: SandboxState) => requestDestroy(state)),
     fc.constant((state: SandboxState) => markPushed(state)),
     fc.constant((state: SandboxState) => hostLost(state)),
     fc.constant((state: SandboxState) => observe(state, 'absent', NOW)),
-    report.map(({ status, generation }) => (state: SandboxState) => observe(state, newReport(status, generation), NOW)),
+    report.map(
+      ({ status, generation }) =>
+        (state: SandboxState) =>
+          observe(state, newReport(status, generation), NOW),
+    ),
   );
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {

@@ -39,7 +39,8 @@ export const STATUSES_THAT_GO_MISSING = [
 /** Statuses after which nothing runs any more. */
 export const ENDED_STATUSES = ['STOPPED', 'ERROR'] as const satisfies readonly SandboxStatus[];
 
-export const isEnded = (status: SandboxStatus): boolean => (ENDED_STATUSES as readonly SandboxStatus[]).includes(status);
+export const isEnded = (status: SandboxStatus): boolean =>
+  (ENDED_STATUSES as readonly SandboxStatus[]).includes(status);
 
 const goesMissing = (status: SandboxStatus): boolean =>
   (STATUSES_THAT_GO_MISSING as readonly SandboxStatus[]).includes(status);

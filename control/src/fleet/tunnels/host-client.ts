@@ -44,7 +44,13 @@ export interface ExecRequest {
 
 export type ExecEvent =
   | { readonly kind: 'STDOUT' | 'STDERR'; readonly data: string }
-  | { readonly kind: 'EXIT'; readonly exitCode: number | null; readonly signal: string | null; readonly timedOut: boolean; readonly truncated: boolean };
+  | {
+      readonly kind: 'EXIT';
+      readonly exitCode: number | null;
+      readonly signal: string | null;
+      readonly timedOut: boolean;
+      readonly truncated: boolean;
+    };
 
 const OBSERVED = 'id generation status statusReason startedAt lastActiveAt';
 const INVENTORY = `query Inventory { inventory { epoch bootId digest sandboxes { ${OBSERVED} } } }`;
@@ -131,7 +137,11 @@ function asRookeryError(error: unknown): RookeryError {
   const [first] = Array.isArray(error) ? (error as { message: string; extensions?: { code?: string } }[]) : [];
   if (first) {
     const code = first.extensions?.code;
-    return new RookeryError(code === 'NOT_FOUND' || code === 'CONFLICT' || code === 'BAD_USER_INPUT' ? code : 'UNAVAILABLE', first.message, { cause: error });
+    return new RookeryError(
+      code === 'NOT_FOUND' || code === 'CONFLICT' || code === 'BAD_USER_INPUT' ? code : 'UNAVAILABLE',
+      first.message,
+      { cause: error },
+    );
   }
   return new RookeryError('UNAVAILABLE', 'The host’s connection broke before it answered.', { cause: error });
 }

@@ -1,0 +1,83 @@
+import { startEmbeddedPostgres } from '@rookery/control/database/embedded-postgres.ts';
+import { silentLogger } from '@rookery/wire/log.ts';
+import { expect, vi } from 'vitest';
+import { freePort } from './machine.ts';
+import { cleanEnvironment, ROOT, type TestProcess } from './process.ts';
+import type { Story } from './story.ts';
+
+const READY_DEADLINE_MS = 30_000;
+
+export const ADMIN_PASSWORD = 'correct horse battery';
+export const GATEWAY_SECRET = 'what control and gateways share';
+
+/** Control and a gateway as processes of their own, with a PostgreSQL that is neither's. */
+export class SplitRookery {
+  readonly url: string;
+  readonly subgraphUrl: string;
+  readonly gateway: TestProcess;
+  readonly #launchControl: () => TestProcess;
+  #control: TestProcess;
+
+  private constructor(options: {
+    url: string;
+    subgraphUrl: string;
+    gateway: TestProcess;
+    launchControl: () => TestProcess;
+    control: TestProcess;
+  }) {
+    this.url = options.url;
+    this.subgraphUrl = options.subgraphUrl;
+    this.gateway = options.gateway;
+    this.#launchControl = options.launchControl;
+    this.#control = options.control;
+  }
+
+  static async start(story: Story): Promise<SplitRookery> {
+    const postgres = story.use(await startEmbeddedPostgres(await story.directory('postgres'), silentLogger()));
+    const [port, agentPort, subgraphPort] = [await freePort(), await freePort(), await freePort()];
+    const launch = (part: 'control' | 'gateway', settings: Record<string, string>): TestProcess =>
+      story.start({
+        label: part,
+        command: [process.execPath, `${part}/src/main.ts`],
+        cwd: ROOT,
+        env: cleanEnvironment({ ROOKERY_GATEWAY_SECRET: GATEWAY_SECRET, ...settings }),
+      });
+    const launchControl = (): TestProcess =>
+      launch('control', {
+        DATABASE_URL: postgres.url,
+        ROOKERY_ADMIN_PASSWORD: ADMIN_PASSWORD,
+        ROOKERY_AGENT_PORT: String(agentPort),
+        ROOKERY_SUBGRAPH_PORT: String(subgraphPort),
+      });
+    const subgraphUrl = `http://127.0.0.1:${subgraphPort}`;
+    const control = launchControl();
+    const gateway = launch('gateway', { ROOKERY_PORT: String(port), ROOKERY_CONTROL_URL: subgraphUrl });
+    const split = new SplitRookery({ url: `http://127.0.0.1:${port}`, subgraphUrl, gateway, launchControl, control });
+    await split.untilReady();
+    return split;
+  }
+
+  get control(): TestProcess {
+    return this.#control;
+  }
+
+  startControl(): void {
+    this.#control = this.#launchControl();
+  }
+
+  /** Waits until the gateway says that it reaches control. */
+  async untilReady(): Promise<void> {
+    await this.#untilReadyIs(200);
+  }
+
+  async untilUnready(): Promise<void> {
+    await this.#untilReadyIs(503);
+  }
+
+  async #untilReadyIs(status: number): Promise<void> {
+    await vi.waitFor(async () => expect((await fetch(`${this.url}/readyz`)).status).toBe(status), {
+      timeout: READY_DEADLINE_MS,
+      interval: 50,
+    });
+  }
+}
