@@ -1,6 +1,7 @@
 /** Who is asking. Made once a request by the accounts subgraph, used by both. */
 
-export type TeamRole = 'OWNER' | 'ADMIN' | 'MEMBER';
+export const TEAM_ROLES = ['OWNER', 'ADMIN', 'MEMBER'] as const;
+export type TeamRole = (typeof TEAM_ROLES)[number];
 
 export interface Viewer {
   readonly userId: string;

@@ -1,6 +1,5 @@
 import { defineEntity, p } from '@mikro-orm/core';
-
-export const TEAM_ROLES = ['OWNER', 'ADMIN', 'MEMBER'] as const;
+import { TEAM_ROLES } from '../../kernel/viewer.ts';
 
 export const TeamSchema = defineEntity({
   name: 'Team',

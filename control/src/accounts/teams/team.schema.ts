@@ -1,8 +1,7 @@
 import { fromGlobalId } from '../../kernel/global-id.ts';
-import type { TeamRole } from '../../kernel/viewer.ts';
+import { TEAM_ROLES, type TeamRole } from '../../kernel/viewer.ts';
 import type { AccountsBuilder } from '../builder.ts';
 import type { TeamRow } from '../tables.ts';
-import { TEAM_ROLES } from './team.entity.ts';
 
 /** `Team`, and `teamName` on the fleet's `Host`. */
 export function addTeams(builder: AccountsBuilder) {
