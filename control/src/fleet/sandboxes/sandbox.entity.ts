@@ -15,7 +15,6 @@ export const SandboxSchema = defineEntity({
     milliVcpus: p.integer(),
     memoryMb: p.integer(),
     diskMb: p.integer(),
-    timeoutSeconds: p.integer().nullable(),
     labels: p.json<Label[]>(),
 
     /** What people want; with every change of it the generation grows by one. */

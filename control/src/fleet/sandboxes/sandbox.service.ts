@@ -56,7 +56,6 @@ const createSandboxInput = z.object({
     .max(67_108_864)
     .nullish()
     .transform((mb) => mb ?? 1_024),
-  timeoutSeconds: z.int().min(10, 'must be at least 10').max(31_536_000).nullish(),
   labels: inputField.labels().nullish(),
   hostId: z.string().nullish(),
   idempotencyKey: inputField.idempotencyKey().nullish(),
@@ -195,7 +194,6 @@ export class SandboxService {
           milliVcpus,
           memoryMb,
           diskMb,
-          timeoutSeconds: request.timeoutSeconds ?? null,
           labels: request.labels ?? [],
           desiredState: 'RUNNING',
           status: 'PENDING',

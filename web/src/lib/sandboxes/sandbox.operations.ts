@@ -22,7 +22,6 @@ export const SandboxFields = graphql(/* GraphQL */ `
     vcpus
     memoryMb
     diskMb
-    timeoutSeconds
     labels {
       key
       value

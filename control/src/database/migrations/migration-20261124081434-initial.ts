@@ -1,8 +1,8 @@
 import { Migration } from '@mikro-orm/migrations';
 
-export class Migration20261124075850_initial extends Migration {
+export class Migration20261124081434_initial extends Migration {
 
-  override name = 'Migration20261124075850_initial';
+  override name = 'Migration20261124081434_initial';
 
   override up(): void | Promise<void> {
     this.addSql(`create table "events" ("id" bigserial primary key, "position" bigint null, "subject" text not null, "subject_id" uuid not null, "change" text not null, "revision" int not null, "team_id" uuid null, "host_id" uuid null, "state" jsonb not null, "type" text not null, "actor" text not null, "at" timestamptz not null default clock_timestamp());`);
@@ -30,7 +30,7 @@ export class Migration20261124075850_initial extends Migration {
 
     this.addSql(`create table "replicas" ("id" uuid not null, "started_at" timestamptz not null default now(), "seen_at" timestamptz not null default now(), primary key ("id"));`);
 
-    this.addSql(`create table "sandboxes" ("id" uuid not null, "name" text not null, "team_id" uuid not null, "host_id" uuid not null, "template" text not null, "milli_vcpus" int not null, "memory_mb" int not null, "disk_mb" int not null, "timeout_seconds" int null, "labels" jsonb not null, "desired_state" text not null, "generation" int not null default 1, "observed_generation" int not null default 0, "status" text not null, "status_reason" text null, "status_before_missing" text null, "holds_reservation" boolean not null default true, "placement" jsonb not null, "idempotency_key" text null, "request_hash" text not null, "created_at" timestamptz not null default now(), "created_by" uuid null, "started_at" timestamptz null, "last_active_at" timestamptz null, "deleted_at" timestamptz null, "revision" int not null default 1, primary key ("id"));`);
+    this.addSql(`create table "sandboxes" ("id" uuid not null, "name" text not null, "team_id" uuid not null, "host_id" uuid not null, "template" text not null, "milli_vcpus" int not null, "memory_mb" int not null, "disk_mb" int not null, "labels" jsonb not null, "desired_state" text not null, "generation" int not null default 1, "observed_generation" int not null default 0, "status" text not null, "status_reason" text null, "status_before_missing" text null, "holds_reservation" boolean not null default true, "placement" jsonb not null, "idempotency_key" text null, "request_hash" text not null, "created_at" timestamptz not null default now(), "created_by" uuid null, "started_at" timestamptz null, "last_active_at" timestamptz null, "deleted_at" timestamptz null, "revision" int not null default 1, primary key ("id"));`);
     this.addSql(`create index "sandboxes_team_id_index" on "sandboxes" ("team_id");`);
     this.addSql(`create index "sandboxes_host_id_index" on "sandboxes" ("host_id");`);
     this.addSql(`alter table "sandboxes" add constraint "sandboxes_idempotency_key" unique ("team_id", "idempotency_key");`);
