@@ -2,7 +2,7 @@ import { unifiedGraphHandler } from '@graphql-hive/router-runtime';
 import { publicError } from '@rookery/wire/graphql-operation.ts';
 import { RookeryError } from '@rookery/wire/errors.ts';
 import type { Logger } from '@rookery/wire/log.ts';
-import { mapIterator } from '@rookery/wire/push-iterator.ts';
+import { endWith, mapIterator } from '@rookery/wire/push-iterator.ts';
 import {
   buildSchema,
   GraphQLError,
@@ -79,11 +79,7 @@ export async function createFederation(
       });
     } catch (error) {
       if (!(error instanceof RookeryError)) log.error({ subgraph, err: error }, 'a subgraph could not be asked');
-      const known =
-        error instanceof RookeryError
-          ? error
-          : new RookeryError('UNAVAILABLE', 'The control plane cannot be reached at the moment.');
-      return { errors: [{ message: known.message, extensions: { ...known.extensions } }] };
+      return { errors: [unavailable(error)] };
     }
   }
 
@@ -101,7 +97,9 @@ export async function createFederation(
           ...(operationName ? { operationName } : {}),
         } as never)) as Outcome;
         if (!(Symbol.asyncIterator in outcome)) return finish(outcome);
-        return mapIterator(outcome[Symbol.asyncIterator](), finish);
+        return endWith(mapIterator(outcome[Symbol.asyncIterator](), finish), (error) => ({
+          errors: [unavailable(error)],
+        }));
       } catch (error) {
         // Variables of the wrong type are found while the plan is executed.
         const failure = error instanceof AggregateError ? (error.errors[0] as unknown) : error;
@@ -113,6 +111,15 @@ export async function createFederation(
       }
     },
   };
+}
+
+/** What a client is told when a subgraph gives no answer. */
+function unavailable(error: unknown): GraphQLFormattedError {
+  const known =
+    error instanceof RookeryError
+      ? error
+      : new RookeryError('UNAVAILABLE', 'The control plane cannot be reached at the moment.');
+  return { message: known.message, extensions: { ...known.extensions } };
 }
 
 /** Extensions that clients are meant to see; the rest is between us and the subgraphs. */

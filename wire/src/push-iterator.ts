@@ -114,3 +114,35 @@ export function mapIterator<A, B>(
     },
   };
 }
+
+/**
+ * Ends a stream whose source fails with one last value instead of a rejection. A graphql-ws server
+ * would answer a rejection by closing the whole socket with 4500, which is fatal to its client.
+ */
+export function endWith<T>(source: AsyncIterator<T>, lastValue: (error: unknown) => T): AsyncIterableIterator<T> {
+  let failed = false;
+  return {
+    async next() {
+      if (failed) return { done: true, value: undefined };
+      try {
+        const step = await source.next();
+        return step.done ? { done: true, value: undefined } : step;
+      } catch (error) {
+        failed = true;
+        await Promise.resolve(source.return?.()).catch(() => {});
+        return { done: false, value: lastValue(error) };
+      }
+    },
+    async return() {
+      await source.return?.();
+      return { done: true, value: undefined };
+    },
+    async throw(error) {
+      await source.return?.();
+      throw error;
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}

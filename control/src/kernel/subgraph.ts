@@ -1,6 +1,7 @@
 import type { Logger } from '@rookery/wire/log.ts';
 import { publicError } from '@rookery/wire/graphql-operation.ts';
-import { mapIterator } from '@rookery/wire/push-iterator.ts';
+import { endWith, mapIterator } from '@rookery/wire/push-iterator.ts';
+import { RookeryError } from '@rookery/wire/errors.ts';
 import {
   createSourceEventStream,
   execute,
@@ -54,10 +55,22 @@ export async function executeOnSubgraph(
   if (!(Symbol.asyncIterator in source)) return format(source);
   const guarded = whileEntitled(source[Symbol.asyncIterator](), who, viewer);
   // A context for each event: a loader that lived as long as the stream would serve what it saw first, for ever.
-  return mapIterator(guarded, async (event) =>
+  const results = mapIterator(guarded, async (event) =>
     format(await execute({ ...args, rootValue: event, contextValue: subgraph.context(who) })),
   );
+  return endWith(results, (error) => {
+    if (!(error instanceof RookeryError))
+      log.warn({ subgraph: subgraph.name, err: error }, 'a subscription was interrupted');
+    const known = error instanceof RookeryError ? error : INTERRUPTED;
+    return { errors: [{ message: known.message, extensions: { ...known.extensions } }] };
+  });
 }
+
+/** The database went away under a stream, say. The client has its cursor and comes back with it. */
+const INTERRUPTED = new RookeryError(
+  'UNAVAILABLE',
+  'The subscription was interrupted; resume it with the last cursor.',
+);
 
 export function formatResult(result: ExecutionResult, log: Logger): FormattedExecutionResult {
   if (!result.errors) return result as FormattedExecutionResult;
