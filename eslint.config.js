@@ -53,7 +53,21 @@ export default ts.config(
     ['control/src/**/*.schema.ts'],
     [{ group: ['@mikro-orm/*', '**/*.entity.ts'], allowTypeImports: true, message: 'A resolver calls a service.' }],
   ),
-  arrows(['gateway/**'], [{ group: ['@rookery/control/*', '@rookery/agent/*', '@mikro-orm/*'], message: 'The gateway has no database and knows subgraphs by their schema.' }]),
-  arrows(['agent/**'], [{ group: ['@rookery/control/*', '@rookery/gateway/*'], message: 'Processes meet on the wire only.' }]),
-  arrows(['wire/**'], [{ group: ['@rookery/control/*', '@rookery/gateway/*', '@rookery/agent/*'], message: 'wire is below everything.' }]),
+  arrows(
+    ['gateway/**'],
+    [
+      {
+        group: ['@rookery/control/*', '@rookery/agent/*', '@mikro-orm/*'],
+        message: 'The gateway has no database and knows subgraphs by their schema.',
+      },
+    ],
+  ),
+  arrows(
+    ['agent/**'],
+    [{ group: ['@rookery/control/*', '@rookery/gateway/*'], message: 'Processes meet on the wire only.' }],
+  ),
+  arrows(
+    ['wire/**'],
+    [{ group: ['@rookery/control/*', '@rookery/gateway/*', '@rookery/agent/*'], message: 'wire is below everything.' }],
+  ),
 );
