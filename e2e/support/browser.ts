@@ -54,12 +54,21 @@ export async function takeScreenshots(page: Page, name: string): Promise<void> {
   const directory = process.env['ROOKERY_SCREENSHOTS'];
   if (!directory) return;
   await mkdir(directory, { recursive: true });
+  // What was said earlier would hide what the picture is of.
+  for (const dismiss of await page.getByRole('button', { name: 'Dismiss', exact: true }).all()) {
+    await dismiss.dispatchEvent('click');
+  }
+  await page.getByRole('button', { name: 'Dismiss', exact: true }).first().waitFor({ state: 'detached' });
   const before = page.viewportSize() ?? DESKTOP;
   for (const viewport of [DESKTOP, PHONE]) {
     await page.setViewportSize(viewport);
     for (const colorScheme of ['light', 'dark'] as const) {
       await page.emulateMedia({ colorScheme });
-      await page.screenshot({ path: join(directory, `${name}-${viewport.width}-${colorScheme}.png`) });
+      await page.locator(`html[data-theme="${colorScheme}"]`).waitFor();
+      await page.screenshot({
+        path: join(directory, `${name}-${viewport.width}-${colorScheme}.png`),
+        animations: 'disabled',
+      });
     }
   }
   await page.emulateMedia({ colorScheme: null });

@@ -44,7 +44,7 @@ export class SplitRookery {
       });
     const launchControl = (): TestProcess =>
       launch('control', {
-        DATABASE_URL: postgres.url, NODE_OPTIONS: '--import /tmp/e2e-man/spy.mjs',
+        DATABASE_URL: postgres.url,
         ROOKERY_ADMIN_PASSWORD: ADMIN_PASSWORD,
         ROOKERY_AGENT_PORT: String(agentPort),
         ROOKERY_SUBGRAPH_PORT: String(subgraphPort),
