@@ -6,7 +6,7 @@ import { processesOfGroup } from './machine.ts';
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 /** How long a process may take to end after it was asked to, in ms. */
-const STOP_DEADLINE_MS = 30_000;
+const STOP_DEADLINE_MS = 10_000;
 
 export interface ProcessOptions {
   /** Told apart by it in the output of a failure. */
