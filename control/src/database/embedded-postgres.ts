@@ -148,7 +148,10 @@ async function launcher(user: ServerUser | undefined, paths: string[]): Promise<
   const blocked = (await Promise.all(paths.map((path) => blockingDirectory(path, user)))).find(
     (path) => path !== undefined,
   );
-  const capability = blocked ? ['--inh-caps=+dac_read_search', '--ambient-caps=+dac_read_search'] : [];
+  // access(2), by which PostgreSQL looks for its own files, drops a user's capabilities unless the securebit says not to.
+  const capability = blocked
+    ? ['--securebits=+no_setuid_fixup', '--inh-caps=+dac_read_search', '--ambient-caps=+dac_read_search']
+    : [];
   const setpriv = [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups', ...capability, '--'];
   try {
     await run('setpriv', [...setpriv, 'true'], { cwd: '/' });
