@@ -5,7 +5,8 @@ import { makeServer } from 'graphql-ws';
 import { CompactSign, exportJWK, generateKeyPair, type CryptoKey } from 'jose';
 import { readFile } from 'node:fs/promises';
 import { WebSocket } from 'ws';
-import type { ObservedSandbox, SandboxSpec } from '@rookery/control/fleet/tunnels/host-client.ts';
+import type { ObservedStatus } from '@rookery/control/fleet/sandboxes/sandbox.state.ts';
+import type { SandboxSpec } from '@rookery/control/fleet/tunnels/host-client.ts';
 
 const SPECS = {
   hostname: 'scripted',
@@ -20,6 +21,16 @@ const SPECS = {
   runtime: { name: 'runc', version: '1.1.5' },
   conditions: [],
 };
+
+/** A sandbox as an agent speaks of it. */
+export interface ObservedSandbox {
+  readonly id: string;
+  readonly generation: number;
+  readonly status: ObservedStatus;
+  readonly statusReason: string | null;
+  readonly startedAt: string | null;
+  readonly lastActiveAt: string | null;
+}
 
 /** The key with which a machine proves itself. */
 export interface MachineKey {
@@ -175,7 +186,7 @@ export class ScriptedAgent implements AsyncDisposable {
             this.applied.push({ spec, generation });
             const observed = await this.onApply(spec, generation);
             this.sandboxes.set(spec.id, observed);
-            return observed;
+            return { ...observed, epoch: ++this.epoch };
           },
           removeSandbox: ({ id, generation }: { id: string; generation: number }) => {
             this.removed.push({ id, generation });
@@ -236,7 +247,9 @@ export class ScriptedAgent implements AsyncDisposable {
   }
 
   #inventory() {
-    return { epoch: ++this.epoch, bootId: SPECS.bootId, digest: '', sandboxes: [...this.sandboxes.values()] };
+    const epoch = ++this.epoch;
+    const sandboxes = [...this.sandboxes.values()].map((sandbox) => ({ ...sandbox, epoch }));
+    return { epoch, bootId: SPECS.bootId, digest: '', sandboxes };
   }
 }
 

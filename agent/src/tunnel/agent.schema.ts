@@ -14,6 +14,9 @@ import type { SandboxSupervisor } from '../sandboxes/sandbox.supervisor.ts';
 /** Longest command, in ms (a day); a longer one is a mistake or belongs into the background. */
 const MAX_EXEC_MS = 86_400_000;
 
+/** What is, and as of which epoch. */
+type DatedSandbox = ObservedSandbox & { readonly epoch: number };
+
 interface ExecEventPayload {
   readonly kind: ExecEvent['kind'];
   readonly data: string | null;
@@ -38,22 +41,24 @@ export class AgentRoot {
     this.#supervisor = supervisor;
   }
 
-  inventory(): Inventory {
-    return this.#supervisor.inventory();
+  inventory(): Omit<Inventory, 'sandboxes'> & { sandboxes: DatedSandbox[] } {
+    const inventory = this.#supervisor.inventory();
+    return { ...inventory, sandboxes: inventory.sandboxes.map((sandbox) => ({ ...sandbox, epoch: inventory.epoch })) };
   }
 
-  applySandbox({
+  async applySandbox({
     spec,
     generation,
   }: {
     spec: SandboxSpec & { desiredState: DesiredState };
     generation: number;
-  }): Promise<ObservedSandbox> {
+  }): Promise<DatedSandbox> {
     const { desiredState, ...rest } = spec;
     if (rest.vcpus <= 0 || rest.memoryMb <= 0 || rest.diskMb <= 0 || rest.id === '') {
       throw new RookeryError('BAD_USER_INPUT', 'A sandbox needs an id, and more than nothing of CPU, memory and disk.');
     }
-    return this.#supervisor.apply(rest, desiredState, generation);
+    const sandbox = await this.#supervisor.apply(rest, desiredState, generation);
+    return { ...sandbox, epoch: this.#supervisor.inventory().epoch };
   }
 
   async removeSandbox({

@@ -4,18 +4,20 @@ import type { EventLog } from './events/event-log.ts';
 import type { HostDeletion } from './hosts/host-deletion.service.ts';
 import type { HostPresence } from './hosts/host-presence.service.ts';
 import type { Convergence } from './sandboxes/convergence.service.ts';
+import type { HostClientPool } from './tunnels/host-client-pool.ts';
 
 export interface FleetLoopsDeps {
   readonly events: EventLog;
   readonly presence: HostPresence;
   readonly convergence: Convergence;
   readonly deletion: HostDeletion;
+  readonly tunnels: HostClientPool;
   readonly unreachableAfterMs: number;
 }
 
 /** The periodic passes that make right what events make fast. */
 export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
-  const { events, presence, convergence, deletion, unreachableAfterMs } = deps;
+  const { events, presence, convergence, deletion, tunnels, unreachableAfterMs } = deps;
   const startedAt = Date.now();
 
   loops.add({
@@ -41,6 +43,12 @@ export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
     description: 'Keeps placements away from hosts whose tunnel was held by a control process that died.',
     periodMs: 2_000,
     run: () => presence.clearOrphanedTunnels(REPLICA_DEAD_AFTER_MS),
+  });
+  loops.add({
+    name: 'tunnel-keeper',
+    description: 'Puts right which hosts this control process reaches.',
+    periodMs: 2_000,
+    run: () => presence.assertTunnels(tunnels.provenHostIds),
   });
   loops.add({
     name: 'convergence',

@@ -82,7 +82,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     log: log.child({ part: 'tunnel' }),
     onReady: async (hostId, inventory) => {
       await convergence.reconcile(hostId, inventory);
-      await presence.tunnelReady(hostId);
+      return presence.tunnelReady(hostId);
     },
     onLost: (hostId) => presence.tunnelLost(hostId),
   });
@@ -100,7 +100,14 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
   const exec = new ExecService({ database, hub, pool, sandboxes });
   const services: FleetServices = { hosts, deletion, sandboxes, exec, hub };
 
-  addFleetLoops(loops, { events, presence, convergence, deletion, unreachableAfterMs: settings.unreachableAfterMs });
+  addFleetLoops(loops, {
+    events,
+    presence,
+    convergence,
+    deletion,
+    tunnels: pool,
+    unreachableAfterMs: settings.unreachableAfterMs,
+  });
   const enrolment = new Enrolment({ database, events, keys, log });
   return {
     services,

@@ -3,7 +3,7 @@ import type { Kysely, Selectable } from 'kysely';
 import type { Database, QUERY_OPTIONS } from '../database/database.ts';
 import type { ReplicaSchema } from '../kernel/replica.entity.ts';
 import type { HostIdentitySchema, RefreshTokenSchema, RegistrationTokenSchema } from './enrolment/enrolment.entity.ts';
-import type { EventSchema } from './events/event.entity.ts';
+import type { EventHeadSchema, EventSchema } from './events/event.entity.ts';
 import type { HostLeaseSchema, HostSchema } from './hosts/host.entity.ts';
 import type { SandboxSchema } from './sandboxes/sandbox.entity.ts';
 
@@ -13,6 +13,7 @@ export type FleetTables = InferKyselyDB<
   | typeof HostLeaseSchema
   | typeof SandboxSchema
   | typeof EventSchema
+  | typeof EventHeadSchema
   | typeof RegistrationTokenSchema
   | typeof HostIdentitySchema
   | typeof RefreshTokenSchema

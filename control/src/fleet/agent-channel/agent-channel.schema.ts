@@ -3,10 +3,10 @@ import { RookeryError } from '@rookery/wire/errors.ts';
 import type { GraphQLSchema } from 'graphql';
 import type { AuthenticatedHost, Enrolment, HostCredentials } from '../enrolment/enrolment.service.ts';
 import { AGENT_CONDITION_TYPES } from '../hosts/host.state.ts';
-import type { HostSpecs } from '../hosts/host-presence.service.ts';
+import { hostSpecsSchema, hostUsageSchema } from '../hosts/host.specs.ts';
 import type { Convergence } from '../sandboxes/convergence.service.ts';
 import { OBSERVED_STATUSES } from '../sandboxes/sandbox.state.ts';
-import type { ObservedSandbox } from '../tunnels/host-client.ts';
+import { observedSandboxSchema } from '../sandboxes/sandbox.report.ts';
 import type { Heartbeats } from './heartbeat.service.ts';
 
 export interface AgentChannelServices {
@@ -174,7 +174,7 @@ export function agentChannelSchema(): GraphQLSchema {
         description: 'Spends a registration token. Open to anyone who has one.',
         args: { input: t.arg({ type: RegisterHostInput, required: true }) },
         resolve: (_root, { input }, { services }) =>
-          services.enrolment.register({ ...input, specs: toSpecs(input.specs) }),
+          services.enrolment.register({ ...input, specs: hostSpecsSchema.parse(input.specs) }),
       }),
       refreshHostCredentials: t.field({
         type: HostCredentialsRef,
@@ -189,14 +189,11 @@ export function agentChannelSchema(): GraphQLSchema {
         resolve: async (_root, { input }, context) => {
           const { hostId } = authenticated(context);
           const { heartbeats, heartbeatMs } = context.services;
-          const { load1, memoryUsedMb, diskUsedMb, inventoryDigest } = input;
-          const { knownDigest } = await heartbeats.beat(
-            { hostId, load1, memoryUsedMb, diskUsedMb },
-            toSpecs(input.specs),
-          );
+          const usage = hostUsageSchema.parse(input);
+          const { knownDigest } = await heartbeats.beat({ hostId, ...usage }, hostSpecsSchema.parse(input.specs));
           return {
             nextHeartbeatMs: Math.round(heartbeatMs * (1 - JITTER + 2 * JITTER * Math.random())),
-            wantInventory: knownDigest !== inventoryDigest,
+            wantInventory: knownDigest !== input.inventoryDigest,
             controlTime: new Date(),
           };
         },
@@ -208,8 +205,9 @@ export function agentChannelSchema(): GraphQLSchema {
         resolve: async (_root, { input }, context) => {
           const { hostId } = authenticated(context);
           const { convergence } = context.services;
-          const sandboxes = input.sandboxes.map(toObserved);
-          if (input.full) await convergence.reconcile(hostId, { epoch: input.epoch, sandboxes });
+          const { epoch, full } = input;
+          const sandboxes = input.sandboxes.map((sandbox) => observedSandboxSchema.parse({ ...sandbox, epoch }));
+          if (full) await convergence.reconcile(hostId, { epoch, sandboxes });
           else await convergence.report(hostId, sandboxes);
           return { epoch: input.epoch };
         },
@@ -223,33 +221,4 @@ export function agentChannelSchema(): GraphQLSchema {
 function authenticated({ host }: AgentChannelContext): AuthenticatedHost {
   if (!host) throw new RookeryError('UNAUTHENTICATED', 'This needs the host’s access token.');
   return host;
-}
-
-type Optional = 'runtime' | 'provider' | 'availabilityZone';
-
-function toSpecs({
-  runtime,
-  provider,
-  availabilityZone,
-  ...specs
-}: Omit<HostSpecs, Optional> & { [Key in Optional]?: HostSpecs[Key] | undefined }): HostSpecs {
-  return { ...specs, runtime: runtime ?? null, provider: provider ?? null, availabilityZone: availabilityZone ?? null };
-}
-
-interface ReportedSandbox {
-  readonly id: string;
-  readonly generation: number;
-  readonly status: ObservedSandbox['status'];
-  readonly statusReason?: string | null | undefined;
-  readonly startedAt?: Date | null | undefined;
-  readonly lastActiveAt?: Date | null | undefined;
-}
-
-function toObserved({ statusReason, startedAt, lastActiveAt, ...sandbox }: ReportedSandbox): ObservedSandbox {
-  return {
-    ...sandbox,
-    statusReason: statusReason ?? null,
-    startedAt: startedAt?.toISOString() ?? null,
-    lastActiveAt: lastActiveAt?.toISOString() ?? null,
-  };
 }

@@ -1,14 +1,14 @@
 import type { Logger } from '@rookery/wire/log.ts';
 import { sql } from 'kysely';
-import type { HostPresence, HostSpecs } from '../hosts/host-presence.service.ts';
+import { LRUCache } from 'lru-cache';
+import { RookeryError } from '@rookery/wire/errors.ts';
+import type { HostPresence } from '../hosts/host-presence.service.ts';
+import type { HostSpecs, HostUsage } from '../hosts/host.specs.ts';
 import type { FleetDatabase } from '../tables.ts';
 
 /** One heartbeat as it is written. */
-export interface Beat {
+export interface Beat extends HostUsage {
   readonly hostId: string;
-  readonly load1: number;
-  readonly memoryUsedMb: number;
-  readonly diskUsedMb: number;
 }
 
 export interface BeatAnswer {
@@ -22,10 +22,16 @@ const BATCH_WINDOW_MS = 10;
 /** Beats in one statement. */
 const BATCH_SIZE = 2_000;
 
+/** How soon a host's description may be written again, in ms: a machine that changes with every beat is not worth an event each. */
+const DESCRIBE_EVERY_MS = 5_000;
+
+/** Hosts whose last description is remembered; one that is forgotten is compared with its row. */
+const DESCRIPTIONS_KEPT = 50_000;
+
 interface Waiting {
-  readonly beat: Beat;
-  readonly resolve: (answer: BeatAnswer) => void;
-  readonly reject: (error: unknown) => void;
+  beat: Beat;
+  /** All that wait for this host's beat to be written; a hasty one that beats again joins them. */
+  readonly answer: PromiseWithResolvers<BeatAnswer>;
 }
 
 export interface HeartbeatsDeps {
@@ -40,51 +46,81 @@ export interface HeartbeatsDeps {
  */
 export class Heartbeats {
   readonly #deps: HeartbeatsDeps;
-  #waiting: Waiting[] = [];
+  #waiting = new Map<string, Waiting>();
   #timer: NodeJS.Timeout | undefined;
   /** What each host said of itself last on this process, to notice a change without asking the database. */
-  readonly #lastSpecs = new Map<string, string>();
+  readonly #described = new LRUCache<string, { said: string; at: number }>({ max: DESCRIPTIONS_KEPT });
 
   constructor(deps: HeartbeatsDeps) {
     this.#deps = deps;
   }
 
-  /** Takes one beat; resolves when it is durable. */
+  /**
+   * Takes one beat; resolves when it is durable.
+   *
+   * @throws {RookeryError} `UNAUTHENTICATED` when there is no such host any more.
+   */
   async beat(beat: Beat, specs: HostSpecs): Promise<BeatAnswer> {
-    const said = JSON.stringify(specs);
-    if (this.#lastSpecs.get(beat.hostId) !== said) {
-      await this.#deps.presence.describe(beat.hostId, specs);
-      this.#lastSpecs.set(beat.hostId, said);
+    await this.#describe(beat.hostId, specs);
+    const waiting = this.#waiting.get(beat.hostId);
+    if (waiting) {
+      waiting.beat = beat;
+      return waiting.answer.promise;
     }
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ beat, resolve, reject });
-      if (this.#waiting.length >= BATCH_SIZE) void this.#flush();
-      else this.#timer ??= setTimeout(() => void this.#flush(), BATCH_WINDOW_MS);
-    });
+    const answer = Promise.withResolvers<BeatAnswer>();
+    this.#waiting.set(beat.hostId, { beat, answer });
+    if (this.#waiting.size >= BATCH_SIZE) void this.#flush();
+    else this.#timer ??= setTimeout(() => void this.#flush(), BATCH_WINDOW_MS);
+    return answer.promise;
   }
 
   /** The host is gone; a new one with its id starts afresh. */
   forget(hostId: string): void {
-    this.#lastSpecs.delete(hostId);
+    this.#described.delete(hostId);
+  }
+
+  async #describe(hostId: string, specs: HostSpecs): Promise<void> {
+    const said = JSON.stringify(specs);
+    const last = this.#described.get(hostId);
+    if (last?.said === said || (last && Date.now() - last.at < DESCRIBE_EVERY_MS)) return;
+    this.#described.set(hostId, { said, at: Date.now() });
+    try {
+      await this.#deps.presence.describe(hostId, specs);
+    } catch (error) {
+      this.#described.delete(hostId);
+      throw error;
+    }
   }
 
   async #flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const batch = this.#waiting.splice(0, BATCH_SIZE);
+    const batch = [...this.#waiting.values()];
+    this.#waiting = new Map();
     if (batch.length === 0) return;
     try {
-      const answers = await this.#write(batch.map(({ beat }) => beat));
-      for (const { beat, resolve } of batch) resolve(answers.get(beat.hostId) ?? { knownDigest: null });
-    } catch (error) {
-      for (const { reject } of batch) reject(error);
+      await this.#settle(batch);
+    } catch {
+      // One bad beat must not cost the others their lease.
+      for (const waiting of batch)
+        await this.#settle([waiting]).catch((error: unknown) => waiting.answer.reject(error));
+    }
+  }
+
+  async #settle(batch: readonly Waiting[]): Promise<void> {
+    const answers = await this.#write(batch.map(({ beat }) => beat));
+    for (const { beat, answer } of batch) {
+      const known = answers.get(beat.hostId);
+      if (known) answer.resolve(known);
+      else
+        answer.reject(
+          new RookeryError('UNAUTHENTICATED', 'There is no such host any more.', { reason: 'TOKEN_UNKNOWN' }),
+        );
     }
   }
 
   async #write(beats: readonly Beat[]): Promise<Map<string, BeatAnswer>> {
-    // Two beats of one host in one batch would be two updates of one row in one statement: the last one counts.
-    const latest = [...new Map(beats.map((beat) => [beat.hostId, beat])).values()];
-    const column = <T>(pick: (beat: Beat) => T): T[] => latest.map(pick);
+    const column = <T>(pick: (beat: Beat) => T): T[] => beats.map(pick);
     const { rows } = await sql<{ hostId: string; digest: string | null; online: boolean }>`
       with beat as (
         select * from unnest(
@@ -101,7 +137,13 @@ export class Heartbeats {
       from written join hosts on hosts.id = written.host_id and hosts.deleted_at is null`.execute(
       this.#deps.database.query,
     );
-    await this.#deps.presence.heard(rows.filter(({ online }) => !online).map(({ hostId }) => hostId));
-    return new Map(rows.map(({ hostId, digest }) => [hostId, { knownDigest: digest }]));
+    for (const { hostId, online } of rows) {
+      if (online) continue;
+      // The lease stands either way; the next beat tries again.
+      await this.#deps.presence
+        .heard(hostId)
+        .catch((err: unknown) => this.#deps.log.warn({ hostId, err }, 'a returning host could not be written down'));
+    }
+    return new Map(rows.map(({ hostId, digest, online }) => [hostId, { knownDigest: online ? digest : null }]));
   }
 }

@@ -5,7 +5,7 @@ import { calculateJwkThumbprint, compactVerify, importJWK } from 'jose';
 import { randomUUID } from 'node:crypto';
 import type { SigningKeys } from '../../kernel/signing-keys.ts';
 import type { EventLog } from '../events/event-log.ts';
-import { specsToColumns, type HostSpecs } from '../hosts/host-presence.service.ts';
+import { specsToColumns, type HostSpecs } from '../hosts/host.specs.ts';
 import type { FleetDatabase, FleetTransaction, HostRow } from '../tables.ts';
 
 /** What a host proves itself with from now on. */
@@ -66,6 +66,15 @@ export class Enrolment {
     const hostId = await this.#bindToken(hash, jkt);
     return this.#deps.events.transaction(`host:${hostId}`, async (tx, record) => {
       const now = new Date();
+      // First, as everywhere: whoever locks a host and something of its own locks the host before it.
+      const host = await tx
+        .selectFrom('Host')
+        .selectAll()
+        .where('id', '=', hostId)
+        .where('deletedAt', 'is', null)
+        .forUpdate()
+        .executeTakeFirst();
+      if (!host) throw refused('TOKEN_UNKNOWN', 'This registration token belongs to no host.');
       await tx
         .insertInto('HostIdentity')
         .values({ hostId, publicKey, jkt, revokedAt: null, createdAt: now })
@@ -87,14 +96,7 @@ export class Enrolment {
           conflict.column('hostId').doUpdateSet({ seenAt: now, inventoryDigest: null, inventoryEpoch: 0 }),
         )
         .execute();
-      const host = await tx
-        .selectFrom('Host')
-        .selectAll()
-        .where('id', '=', hostId)
-        .where('deletedAt', 'is', null)
-        .forUpdate()
-        .executeTakeFirst();
-      if (!host) throw refused('TOKEN_UNKNOWN', 'This registration token belongs to no host.');
+      await tx.updateTable('Sandbox').set({ observedEpoch: 0 }).where('hostId', '=', hostId).execute();
       const row = await tx
         .updateTable('Host')
         .set({ ...specsToColumns(specs), registeredAt: host.registeredAt ?? now, revision: host.revision + 1 })

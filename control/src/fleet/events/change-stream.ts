@@ -123,7 +123,7 @@ export class ChangeStream<Row extends { id: string }> implements AsyncIterableIt
     const oldest = await hub.oldest();
     const pruned = oldest === undefined ? this.#position < hub.position : this.#position < oldest - 1;
     // A cursor from the future belongs to another database, or to one that was restored from a backup.
-    const unknown = this.#position > hub.position && this.#position > ((await hub.newestStored()) ?? 0);
+    const unknown = this.#position > hub.position && this.#position > (await hub.newestStored());
     if (!pruned && !unknown) return;
     this.#position = hub.position;
     const cursor = toCursor(this.#position);

@@ -12,6 +12,9 @@ const PAGE = 500;
 /** How often the table is looked at without having been told to, in ms: the bound on a lost notification. */
 const POLL_MS = 1_000;
 
+/** How long the database may take to accept the listening connection, in ms. */
+const CONNECT_TIMEOUT_MS = 10_000;
+
 /** How long to wait before dialling the database again after its connection broke, in ms. */
 const RELISTEN_MS = 500;
 
@@ -46,7 +49,7 @@ export class EventHub implements AsyncDisposable {
   }
 
   async start(): Promise<void> {
-    this.#position = (await this.newestStored()) ?? 0;
+    this.#position = await this.newestStored();
     await this.#listen();
     this.#poll = setInterval(() => this.pull(), POLL_MS);
   }
@@ -60,13 +63,14 @@ export class EventHub implements AsyncDisposable {
     return row?.position == null ? undefined : Number(row.position);
   }
 
-  /** Position of the newest event in the table, which another replica may have sequenced a moment ago. */
-  async newestStored(): Promise<number | undefined> {
-    const row = await this.#database.query
-      .selectFrom('Event')
-      .select(({ fn }) => fn.max('position').as('position'))
+  /** Position that was given out last, perhaps by another replica a moment ago. */
+  async newestStored(): Promise<number> {
+    const head = await this.#database.query
+      .selectFrom('EventHead')
+      .select('position')
+      .where('id', '=', 1)
       .executeTakeFirst();
-    return row?.position == null ? undefined : Number(row.position);
+    return head?.position ?? 0;
   }
 
   /** Some of the events after a position, in order; none when the reader is up to date. */
@@ -136,7 +140,11 @@ export class EventHub implements AsyncDisposable {
   }
 
   async #listen(): Promise<void> {
-    const client = new pg.Client({ connectionString: this.url, keepAlive: true });
+    const client = new pg.Client({
+      connectionString: this.url,
+      keepAlive: true,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    });
     client.on('notification', () => this.pull());
     client.on('error', (err) => {
       if (this.#listener !== client || this.#disposed) return;
@@ -144,9 +152,16 @@ export class EventHub implements AsyncDisposable {
       this.#log.warn({ err }, 'no notifications from the database; polling until it is back');
       setTimeout(() => void this.#relisten(), RELISTEN_MS).unref();
     });
-    await client.connect();
-    await client.query(`listen ${EVENTS_CHANNEL}`);
-    this.#listener = client;
+    try {
+      await client.connect();
+      await client.query(`listen ${EVENTS_CHANNEL}`);
+    } catch (error) {
+      await client.end().catch(() => {});
+      throw error;
+    }
+    // Disposed while it was connecting: nobody else would end it.
+    if (this.#disposed) await client.end();
+    else this.#listener = client;
   }
 
   async #relisten(): Promise<void> {

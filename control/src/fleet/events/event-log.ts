@@ -97,15 +97,21 @@ export class EventLog {
         with pending as (
           select id, row_number() over (order by id) as n
           from (select id from events where position is null order by id limit ${SEQUENCE_BATCH}) as batch
-        ), base as (
-          select coalesce(max(position), 0) as last from events
+        ), head as (
+          select coalesce((select position from event_head where id = 1), 0) as last
         ), numbered as (
-          update events set position = base.last + pending.n from pending, base where events.id = pending.id returning events.position
+          update events set position = head.last + pending.n from pending, head
+          where events.id = pending.id returning events.position
         )
         select count(*) as count, max(position) as last from numbered`.execute(tx);
       const count = Number(rows[0]?.count ?? 0);
+      if (count === 0) return 0;
+      const last = Number(rows[0]?.last);
+      await sql`insert into event_head (id, position) values (1, ${last}) on conflict (id) do update set position = ${last}`.execute(
+        tx,
+      );
       // One notification a round, not one a transaction: NOTIFY serialises the commits that use it.
-      if (count > 0) await sql`select pg_notify(${EVENTS_CHANNEL}, ${rows[0]?.last ?? ''})`.execute(tx);
+      await sql`select pg_notify(${EVENTS_CHANNEL}, ${String(last)})`.execute(tx);
       if (count === SEQUENCE_BATCH) this.#again = true;
       return count;
     });

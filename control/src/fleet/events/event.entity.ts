@@ -43,3 +43,17 @@ export const EventSchema = defineEntity({
 
 export class Event extends EventSchema.class {}
 EventSchema.setClass(Event);
+
+/** The position that was given out last. In a row of its own, so that it outlives the events it numbered. */
+export const EventHeadSchema = defineEntity({
+  name: 'EventHead',
+  tableName: 'event_head',
+  properties: {
+    /** Always 1. */
+    id: p.integer().primary(),
+    position: p.bigint('number'),
+  },
+});
+
+export class EventHead extends EventHeadSchema.class {}
+EventHeadSchema.setClass(EventHead);

@@ -89,7 +89,12 @@ export class HostDeletion {
       // Younger ones are being worked on by the request that asked for them.
       .where('deletingAt', '<', new Date(Date.now() - 4 * REMOVAL_DEADLINE_MS))
       .execute();
-    for (const { id } of unfinished) await this.#finish(id, await liveSandboxes(this.#deps.database.query, id));
+    for (const { id } of unfinished) {
+      // One that fails again must not keep the others waiting.
+      await this.#finish(id, await liveSandboxes(this.#deps.database.query, id)).catch((err: unknown) =>
+        this.#deps.log.warn({ hostId: id, err }, 'a deletion could not be finished; it is tried again'),
+      );
+    }
     return unfinished.length;
   }
 
@@ -125,7 +130,7 @@ export class HostDeletion {
 
   /** Repeatable from any point: destroys, revokes, disconnects, deletes. */
   async #finish(hostId: string, doomed: readonly SandboxRow[]): Promise<SandboxRow[]> {
-    const { events, convergence, disconnect, log } = this.#deps;
+    const { database, events, convergence, disconnect, log } = this.#deps;
     for (const { id } of doomed) {
       await events.transaction('control', (tx, record) =>
         transitionSandbox(tx, record, id, 'sandbox.destroy_requested', becauseOfHost),
@@ -136,18 +141,15 @@ export class HostDeletion {
       log.warn({ hostId }, 'the host did not remove all its sandboxes in time; it is deleted all the same'),
     );
 
+    // A transaction for each: one that held several would lock sandbox, host, sandbox, against the order of all others.
+    for (const { id } of await allSandboxes(database.query, hostId)) {
+      await events.transaction('control', (tx, record) =>
+        transitionSandbox(tx, record, id, 'sandbox.deleted', endWithHost),
+      );
+    }
     await events.transaction('control', async (tx, record) => {
-      for (const { id } of await allSandboxes(tx, hostId)) {
-        await transitionSandbox(tx, record, id, 'sandbox.deleted', (state) => {
-          const { changes } = observe({ ...state, ...requestDestroy(state).changes }, 'absent', new Date());
-          return {
-            changes: { ...changes, desiredState: 'DESTROYED', statusReason: 'Its host was deleted.' },
-            push: false,
-          };
-        });
-      }
-      await revokeCredentials(tx, hostId);
       const row = await markDeleted(tx, hostId);
+      await revokeCredentials(tx, hostId);
       if (row) await record([{ subject: 'HOST', change: 'DELETED', type: 'host.deleted', row }]);
     });
     disconnect(hostId, CloseCode.HostDeleted, 'host deleted');
@@ -173,6 +175,12 @@ function becauseOfHost(state: SandboxState): Transition {
     changes: Object.keys(changes).length > 0 ? { ...changes, statusReason: 'Its host was deleted.' } : changes,
     push,
   };
+}
+
+/** The host is gone, and with it what it had. */
+function endWithHost(state: SandboxState): Transition {
+  const { changes } = observe({ ...state, desiredState: 'DESTROYED' }, { absentAsOf: null }, new Date());
+  return { changes: { ...changes, desiredState: 'DESTROYED', statusReason: 'Its host was deleted.' }, push: false };
 }
 
 type Query = Pick<FleetTransaction, 'selectFrom'>;

@@ -4,8 +4,10 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { insertHost, openTestDatabase } from '../../../test/harness.ts';
 import type { DatabaseConnection } from '../../database/database.ts';
 import { EventLog } from '../events/event-log.ts';
+import { SANDBOX_STATUSES, STATUSES_THAT_GO_MISSING, type SandboxStatus } from '../sandboxes/sandbox.state.ts';
 import type { FleetDatabase, FleetTables } from '../tables.ts';
-import { HostPresence, type HostSpecs } from './host-presence.service.ts';
+import { HostPresence } from './host-presence.service.ts';
+import { hostSpecsSchema, type HostSpecs } from './host.specs.ts';
 
 let connection: DatabaseConnection;
 let database: FleetDatabase;
@@ -39,7 +41,7 @@ async function newHost(seenAgoMs: number, host: Parameters<typeof insertHost>[1]
   return row;
 }
 
-async function newSandbox(hostId: string, status: 'RUNNING' | 'PAUSED' | 'STOPPING' | 'STOPPED'): Promise<string> {
+async function newSandbox(hostId: string, status: SandboxStatus): Promise<string> {
   const id = randomUUID();
   await database.query
     .insertInto('Sandbox')
@@ -75,7 +77,6 @@ test('a host that has been silent for too long is unreachable and cannot be plac
   expect(await presence.silence(90_000)).toBe(1);
   expect(await hostOf(silent.id)).toMatchObject({
     status: 'UNREACHABLE',
-    tunnelReplica: null,
     revision: silent.revision + 1,
   });
   expect(await hostOf(heard.id)).toMatchObject({ status: 'ONLINE', revision: heard.revision });
@@ -87,31 +88,85 @@ test('a host that has never registered is not unreachable', async () => {
   expect(await presence.silence(90_000)).toBe(0);
 });
 
-test('sandboxes of an unreachable host are missing, and what they were is remembered', async () => {
-  const host = await newHost(91_000);
-  const [running, paused, stopping, stopped] = [
-    await newSandbox(host.id, 'RUNNING'),
-    await newSandbox(host.id, 'PAUSED'),
-    await newSandbox(host.id, 'STOPPING'),
-    await newSandbox(host.id, 'STOPPED'),
-  ];
-  await presence.silence(90_000);
-  expect(await presence.markMissing()).toBe(2);
-  expect(await sandboxOf(running)).toMatchObject({ status: 'MISSING', statusBeforeMissing: 'RUNNING', revision: 2 });
-  expect(await sandboxOf(paused)).toMatchObject({ status: 'MISSING', statusBeforeMissing: 'PAUSED' });
-  expect(await sandboxOf(stopping)).toMatchObject({ status: 'STOPPING' });
-  expect(await sandboxOf(stopped)).toMatchObject({ status: 'STOPPED' });
-  expect(await presence.markMissing()).toBe(0);
-  expect(await eventTypes()).toEqual(['host.unreachable', 'sandbox.missing', 'sandbox.missing']);
-});
+test.each(SANDBOX_STATUSES)(
+  'a sandbox in %s of an unreachable host is missing, if it may be there, and what it was is remembered',
+  async (status) => {
+    const host = await newHost(91_000);
+    const id = await newSandbox(host.id, status);
+    await presence.silence(90_000);
+    const goes = (STATUSES_THAT_GO_MISSING as readonly SandboxStatus[]).includes(status);
+    expect(await presence.markMissing()).toBe(goes ? 1 : 0);
+    expect(await sandboxOf(id)).toMatchObject(
+      goes ? { status: 'MISSING', statusBeforeMissing: status, revision: 2 } : { status, revision: 1 },
+    );
+    expect(await presence.markMissing()).toBe(0);
+    expect(await eventTypes()).toEqual(goes ? ['host.unreachable', 'sandbox.missing'] : ['host.unreachable']);
+  },
+);
 
 test('a host that is heard again is online again', async () => {
   const host = await newHost(91_000);
   await presence.silence(90_000);
-  await presence.heard([host.id]);
-  await presence.heard([host.id]);
+  await presence.heard(host.id);
+  await presence.heard(host.id);
   expect(await hostOf(host.id)).toMatchObject({ status: 'ONLINE' });
   expect(await eventTypes()).toEqual(['host.unreachable', 'host.online']);
+});
+
+test('a host that returns is asked for everything it has, also when its digest is the one that was known', async () => {
+  const host = await newHost(91_000);
+  await database.query
+    .updateTable('HostLease')
+    .set({ inventoryDigest: 'known' })
+    .where('hostId', '=', host.id)
+    .execute();
+  await presence.silence(90_000);
+  await presence.heard(host.id);
+  expect(
+    await database.query
+      .selectFrom('HostLease')
+      .select('inventoryDigest')
+      .where('hostId', '=', host.id)
+      .executeTakeFirst(),
+  ).toEqual({ inventoryDigest: null });
+});
+
+test('tunnels that this process holds are put right, whatever was written meanwhile', async () => {
+  const [cleared, taken] = [
+    await newHost(0, { tunnelReplica: null }),
+    await newHost(0, { tunnelReplica: randomUUID() }),
+  ];
+  expect(await presence.assertTunnels([cleared.id, taken.id, randomUUID()])).toBe(2);
+  for (const { id } of [cleared, taken]) expect(await hostOf(id)).toMatchObject({ tunnelReplica: replicaId });
+  expect(await presence.assertTunnels([cleared.id, taken.id])).toBe(0);
+});
+
+test('this process never takes its own tunnels for those of a dead one, however late its own sign of life is', async () => {
+  const host = await newHost(0, { tunnelReplica: replicaId });
+  expect(await presence.clearOrphanedTunnels(10_000)).toBe(0);
+  expect(await hostOf(host.id)).toMatchObject({ tunnelReplica: replicaId });
+});
+
+test('words and numbers of an agent are cut to what a row and a sum can bear', () => {
+  const huge = {
+    hostname: 'x'.repeat(9_999),
+    arch: 'a\u0000b',
+    os: '',
+    kernel: '',
+    cpuCores: 1e9,
+    memoryMb: -5,
+    diskGb: Number.NaN,
+    agentVersion: '1',
+    bootId: 'b',
+    conditions: [],
+  };
+  expect(hostSpecsSchema.parse(huge)).toMatchObject({
+    hostname: 'x'.repeat(255),
+    arch: 'ab',
+    cpuCores: 4_096,
+    memoryMb: 0,
+    diskGb: 0,
+  });
 });
 
 test('what an agent says is written when it is new, and only then', async () => {
@@ -149,15 +204,16 @@ test('the loss of a tunnel that another replica has taken over in the meantime c
 });
 
 test('tunnels of a control process that died are cleared, those of a living one are not', async () => {
+  const other = randomUUID();
   await database.query
     .insertInto('Replica')
-    .values([{ id: replicaId, startedAt: new Date(), seenAt: new Date() }])
+    .values([{ id: other, startedAt: new Date(), seenAt: new Date() }])
     .execute();
   const [living, dead] = [
-    await newHost(0, { tunnelReplica: replicaId }),
+    await newHost(0, { tunnelReplica: other }),
     await newHost(0, { tunnelReplica: randomUUID() }),
   ];
   expect(await presence.clearOrphanedTunnels(10_000)).toBe(1);
-  expect(await hostOf(living.id)).toMatchObject({ tunnelReplica: replicaId });
+  expect(await hostOf(living.id)).toMatchObject({ tunnelReplica: other });
   expect(await hostOf(dead.id)).toMatchObject({ tunnelReplica: null });
 });

@@ -1,26 +1,8 @@
 import { sql } from 'kysely';
 import type { EventLog } from '../events/event-log.ts';
 import { HOST_LOST_REASON, STATUSES_THAT_GO_MISSING } from '../sandboxes/sandbox.state.ts';
-import type { FleetDatabase, HostRow } from '../tables.ts';
-import type { AgentCondition } from './host.state.ts';
-
-/** What an agent says about its machine. */
-export interface HostSpecs {
-  readonly hostname: string;
-  readonly arch: string;
-  readonly os: string;
-  readonly kernel: string;
-  readonly cpuCores: number;
-  readonly memoryMb: number;
-  readonly diskGb: number;
-  readonly agentVersion: string;
-  readonly bootId: string;
-  readonly runtime: { readonly name: string; readonly version: string } | null;
-  readonly conditions: readonly AgentCondition[];
-  /** Where the machine is, when its operator says so; null leaves what people entered. */
-  readonly provider: string | null;
-  readonly availabilityZone: string | null;
-}
+import type { FleetDatabase, FleetTransaction, HostRow } from '../tables.ts';
+import { specsToColumns, type HostSpecs } from './host.specs.ts';
 
 /** Hosts silenced in one transaction; more holds more row locks at once. */
 const SILENCE_BATCH = 500;
@@ -45,20 +27,50 @@ export class HostPresence {
     );
   }
 
-  /** A heartbeat came from a host that was not online. */
-  async heard(hostIds: readonly string[]): Promise<void> {
-    for (const hostId of hostIds) {
-      await this.#update(hostId, 'host.online', (host) =>
-        host.status === 'ONLINE' ? undefined : { status: 'ONLINE' },
-      );
-    }
+  /**
+   * A heartbeat came from a host that was not online. Its known inventory is forgotten, so that the
+   * next beats ask for a full one: what went missing with the host comes back with it.
+   */
+  async heard(hostId: string): Promise<void> {
+    await this.#update(
+      hostId,
+      'host.online',
+      (host) => (host.status === 'ONLINE' ? undefined : { status: 'ONLINE' }),
+      async (tx) => {
+        await tx.updateTable('HostLease').set({ inventoryDigest: null }).where('hostId', '=', hostId).execute();
+      },
+    );
   }
 
-  /** This process has made a round trip through the host's tunnel: it may be placed on. */
-  async tunnelReady(hostId: string): Promise<void> {
-    await this.#update(hostId, 'host.tunnel_up', (host) =>
+  /**
+   * This process has made a round trip through the host's tunnel: it may be placed on.
+   *
+   * @returns false when there is no such host any more.
+   */
+  async tunnelReady(hostId: string): Promise<boolean> {
+    return this.#update(hostId, 'host.tunnel_up', (host) =>
       host.tunnelReplica === this.#replicaId ? undefined : { tunnelReplica: this.#replicaId },
     );
+  }
+
+  /**
+   * Puts right which hosts this process reaches, whatever was written meanwhile: after a stall its
+   * tunnels may have been taken for those of a dead process.
+   *
+   * @param hostIds hosts whose tunnel here is proven.
+   * @returns how many rows were wrong.
+   */
+  async assertTunnels(hostIds: readonly string[]): Promise<number> {
+    if (hostIds.length === 0) return 0;
+    const wrong = await this.#database.query
+      .selectFrom('Host')
+      .select('id')
+      .where('id', 'in', hostIds)
+      .where('tunnelReplica', 'is distinct from', this.#replicaId)
+      .where('deletedAt', 'is', null)
+      .execute();
+    for (const { id } of wrong) await this.tunnelReady(id);
+    return wrong.length;
   }
 
   /** The tunnel that this process held is gone; one that another replica took over in the meantime is left alone. */
@@ -74,6 +86,7 @@ export class HostPresence {
       .selectFrom('Host')
       .select('id')
       .where('tunnelReplica', 'is not', null)
+      .where('tunnelReplica', '!=', this.#replicaId)
       .where('tunnelReplica', 'not in', (living) =>
         living
           .selectFrom('Replica')
@@ -96,7 +109,7 @@ export class HostPresence {
     return this.#events.transaction('control', async (tx, record) => {
       const hosts = await tx
         .updateTable('Host')
-        .set(({ eb }) => ({ status: 'UNREACHABLE', tunnelReplica: null, revision: eb('revision', '+', 1) }))
+        .set(({ eb }) => ({ status: 'UNREACHABLE', revision: eb('revision', '+', 1) }))
         .where('id', 'in', (silent) =>
           silent
             .selectFrom('Host as h')
@@ -134,15 +147,21 @@ export class HostPresence {
           statusReason: HOST_LOST_REASON,
           revision: eb('revision', '+', 1),
         }))
-        .where('hostId', 'in', (unreachable) =>
-          unreachable
-            .selectFrom('Host')
-            .select('Host.id')
-            .where('Host.status', '=', 'UNREACHABLE')
-            .where('Host.deletedAt', 'is', null),
+        .where('id', 'in', (missing) =>
+          missing
+            .selectFrom('Sandbox as s')
+            .innerJoin('Host as h', 'h.id', 's.hostId')
+            .select('s.id')
+            .where('h.status', '=', 'UNREACHABLE')
+            .where('h.deletedAt', 'is', null)
+            .where('s.status', 'in', STATUSES_THAT_GO_MISSING)
+            .where('s.deletedAt', 'is', null)
+            // In one order, so that two replicas that do this at once cannot lock each other out.
+            .orderBy('s.id')
+            .limit(SILENCE_BATCH)
+            .forUpdate('s'),
         )
         .where('status', 'in', STATUSES_THAT_GO_MISSING)
-        .where('deletedAt', 'is', null)
         .returningAll()
         .execute();
       await record(sandboxes.map((row) => ({ subject: 'SANDBOX', change: 'UPDATED', type: 'sandbox.missing', row })));
@@ -150,8 +169,14 @@ export class HostPresence {
     });
   }
 
-  async #update(hostId: string, type: string, change: (host: HostRow) => Partial<HostRow> | undefined): Promise<void> {
-    await this.#events.transaction(`host:${hostId}`, async (tx, record) => {
+  /** @returns whether there is such a host. */
+  async #update(
+    hostId: string,
+    type: string,
+    change: (host: HostRow) => Partial<HostRow> | undefined,
+    also: (tx: FleetTransaction) => Promise<void> = async () => {},
+  ): Promise<boolean> {
+    return this.#events.transaction(`host:${hostId}`, async (tx, record) => {
       const host = await tx
         .selectFrom('Host')
         .selectAll()
@@ -160,33 +185,18 @@ export class HostPresence {
         .forUpdate()
         .executeTakeFirst();
       const changes = host && change(host);
-      if (!changes) return;
+      if (!changes) return host !== undefined;
       const row = await tx
         .updateTable('Host')
         .set({ ...changes, revision: host.revision + 1 })
         .where('id', '=', hostId)
         .returningAll()
         .executeTakeFirstOrThrow();
+      await also(tx);
       await record([{ subject: 'HOST', change: 'UPDATED', type, row }]);
+      return true;
     });
   }
-}
-
-export function specsToColumns({
-  runtime,
-  conditions,
-  provider,
-  availabilityZone,
-  ...specs
-}: HostSpecs): Partial<HostRow> {
-  return {
-    ...specs,
-    ...(provider === null ? {} : { provider }),
-    ...(availabilityZone === null ? {} : { availabilityZone }),
-    runtimeName: runtime?.name ?? null,
-    runtimeVersion: runtime?.version ?? null,
-    agentConditions: conditions.map(({ type, message }) => ({ type, message })),
-  };
 }
 
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);

@@ -29,14 +29,20 @@ export class NoHostFits extends UserError {
 }
 
 /**
- * How often a placement looks again when a host was free a moment ago but somebody else was faster.
- * Each try is one short statement; running out means hundreds of others won in between.
+ * How often a placement looks again when every host that fits is being placed on by somebody else at
+ * that moment. Each of those takes some milliseconds; running out means hundreds won in between.
  */
-const TRIES = 20;
+const TRIES = 100;
+
+/** Longest pause between two looks, in ms; the actual one is random, so that rivals do not stay in step. */
+const MAX_PAUSE_MS = 15;
 
 /**
  * Picks a host and reserves what the sandbox needs on it, in one statement inside the caller's
  * transaction. The capacity is checked on the locked row, so no concurrency can overbook a host.
+ *
+ * Hosts that somebody else is placing on are passed over, never waited for: a transaction that queued
+ * for one host while it held another's lock could deadlock with its mirror image.
  *
  * @param cpuOvercommit virtual CPUs that may be promised for each core.
  * @returns the host after the reservation, and why it was chosen.
@@ -47,25 +53,14 @@ export async function reserve(
   request: PlacementRequest,
   cpuOvercommit: number,
 ): Promise<{ host: HostRow; placement: Placement }> {
-  for (let attempt = 0; attempt < TRIES; attempt++) {
-    // A locked host is being placed on by someone else: first look past it, then queue for it.
-    const host = await tryReserve(tx, request, cpuOvercommit, attempt === 0);
-    const verdict = await explain(tx, request, cpuOvercommit);
-    if (host) {
-      // Our own reservation may have filled the host that passed a moment ago.
-      return {
-        host,
-        placement: {
-          strategy: 'ROUND_ROBIN',
-          candidates: Math.max(verdict.fitting, 1),
-          rejections: verdict.rejections,
-        },
-      };
-    }
-    if (verdict.fitting === 0) throw new NoHostFits(verdict.hosts, verdict.rejections, verdict.never);
+  for (let attempt = 1; ; attempt++) {
+    const host = await tryReserve(tx, request, cpuOvercommit);
+    const { fitting, hosts, rejections, never } = await explain(tx, request, cpuOvercommit);
+    // Our own reservation may have filled the host that passed a moment ago.
+    if (host) return { host, placement: { strategy: 'ROUND_ROBIN', candidates: Math.max(fitting, 1), rejections } };
+    if (fitting === 0 || attempt === TRIES) throw new NoHostFits(hosts, rejections, never);
+    await new Promise((wake) => setTimeout(wake, 1 + Math.random() * MAX_PAUSE_MS));
   }
-  const verdict = await explain(tx, request, cpuOvercommit);
-  throw new NoHostFits(verdict.hosts, verdict.rejections, false);
 }
 
 /** Hosts that the team could ever use: its own, and the platform's. */
@@ -94,7 +89,6 @@ async function tryReserve(
   tx: FleetTransaction,
   request: PlacementRequest,
   cpuOvercommit: number,
-  skipLocked: boolean,
 ): Promise<HostRow | undefined> {
   const conditions = sql.join(Object.values(filters(request, cpuOvercommit)), sql` and `);
   const { rows } = await sql<{ id: string }>`
@@ -103,7 +97,7 @@ async function tryReserve(
       where ${eligible(request)} and ${conditions}
       order by host.last_placement, host.id
       limit 1
-      for update ${skipLocked ? sql`skip locked` : sql``}
+      for update skip locked
     )
     update hosts as host set
       allocated_sandboxes = host.allocated_sandboxes + 1,

@@ -1,7 +1,8 @@
+import { inventoryDigest } from '@rookery/wire/inventory-digest.ts';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { newAdmin, startTestControl } from '../../../test/harness.ts';
-import { running, ScriptedAgent } from '../../../test/scripted-agent.ts';
+import { heartbeat, running, ScriptedAgent } from '../../../test/scripted-agent.ts';
 import type { Control } from '../../app.ts';
 import type { SandboxRow } from '../tables.ts';
 
@@ -237,6 +238,52 @@ describe('what a host says', () => {
     const ofNothing = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
     expect(await wants(ofNothing)).toBe(false);
   });
+});
+
+describe('an inventory that was taken before a sandbox was there', () => {
+  test('does not end it, although it is not in it', async () => {
+    const { id } = await created();
+    const { convergence } = control.fleet.agentChannel;
+    // Its epoch is above that of the last inventory and below that of the sandbox.
+    await convergence.reconcile(agent.hostId, { epoch: agent.epoch - 1, sandboxes: [] });
+    expect(await rowOf(id)).toMatchObject({ status: 'RUNNING', holds_reservation: true });
+  });
+});
+
+test('a host that cannot start a sandbox says why, and is asked again', async () => {
+  agent.onApply = () => {
+    throw new Error('No OCI runtime found.');
+  };
+  const sandbox = await create();
+  await becomes(sandbox.id, { status: 'STARTING', status_reason: 'No OCI runtime found.' });
+  agent.onApply = (spec, generation) => running(spec.id, generation);
+  await control.fleet.agentChannel.convergence.converge();
+  await becomes(sandbox.id, { status: 'RUNNING', status_reason: null });
+});
+
+test('a host that comes back from silence through the same tunnel is placeable, and its sandboxes run again', async () => {
+  const { id } = await created();
+  await query(
+    `update hosts set status = 'UNREACHABLE'; update sandboxes set status = 'MISSING', status_before_missing = 'RUNNING'`,
+  );
+  const digest = inventoryDigest(agent.sandboxes.values());
+  const answer = await agent.beat(digest);
+  expect((answer.result.data as unknown as { heartbeat: { wantInventory: boolean } }).heartbeat.wantInventory).toBe(
+    true,
+  );
+  await agent.report(true);
+  await hostIs({ status: 'ONLINE', tunnelReplica: expect.any(String) as string });
+  await becomes(id, { status: 'RUNNING' });
+});
+
+test('one host’s impossible beat costs no other host its lease', async () => {
+  await using other = await ScriptedAgent.join(
+    control.agentUrl,
+    (await control.fleet.services.hosts.createLocal('other')).registrationToken,
+  );
+  const mad = heartbeat(control.agentUrl, other.accessToken, { cpuCores: 2_147_483_647 });
+  const answers = await Promise.all([mad, agent.beat()]);
+  expect(answers.map(({ status }) => status)).toEqual([200, 200]);
 });
 
 test('a second tunnel of one host replaces the first, which is closed with a code of its own', async () => {

@@ -1,19 +1,29 @@
 import { RookeryError } from '@rookery/wire/errors.ts';
 import { inventoryDigest } from '@rookery/wire/inventory-digest.ts';
 import type { Logger } from '@rookery/wire/log.ts';
-import { isUuid } from '../../kernel/global-id.ts';
 import type { EventLog } from '../events/event-log.ts';
 import type { FleetDatabase, SandboxRow } from '../tables.ts';
-import type { Inventory, ObservedSandbox } from '../tunnels/host-client.ts';
 import type { HostClientPool } from '../tunnels/host-client-pool.ts';
 import { transitionSandbox } from './sandbox.record.ts';
-import { ENDED_STATUSES, markPushed, observe, type SandboxReport, type Transition } from './sandbox.state.ts';
+import type { Inventory, ObservedSandbox } from './sandbox.report.ts';
+import {
+  ENDED_STATUSES,
+  isEnded,
+  markPushed,
+  noteTrouble,
+  observe,
+  type Absence,
+  type Transition,
+} from './sandbox.state.ts';
 
 /** How long a host may take to bring one sandbox to where it should be, in ms. */
 const APPLY_DEADLINE_MS = 60_000;
 
 /** Pushes at the same time to one host; its disk and runtime are the limit, not the tunnel. */
 const PUSHES_PER_HOST = 8;
+
+/** Sandboxes looked at in one periodic pass. */
+const CONVERGE_BATCH = 1_000;
 
 export interface ConvergenceDeps {
   readonly database: FleetDatabase;
@@ -64,34 +74,35 @@ export class Convergence {
   }
 
   /**
-   * Compares everything a host has with everything it should have.
+   * Compares everything a host has with everything it should have. What differs is pushed, without
+   * being waited for: one slow sandbox must not keep the host's others, or its place, waiting.
    *
    * @returns false when a newer inventory of this host has been taken already.
    */
-  async reconcile(hostId: string, inventory: Pick<Inventory, 'epoch' | 'sandboxes'>): Promise<boolean> {
+  async reconcile(hostId: string, { epoch, sandboxes }: Inventory): Promise<boolean> {
     const { database, log } = this.#deps;
-    if (!(await this.#takeEpoch(hostId, inventory))) return false;
+    if (!(await this.#takeEpoch(hostId, epoch))) return false;
     const rows = await database.query
       .selectFrom('Sandbox')
-      .selectAll()
+      .select(['id', 'status'])
       .where('hostId', '=', hostId)
       .where('deletedAt', 'is', null)
       .execute();
-    const reported = new Map(inventory.sandboxes.map((sandbox) => [sandbox.id, sandbox]));
+    const reported = new Map(sandboxes.map((sandbox) => [sandbox.id, sandbox]));
     const toPush: string[] = [];
     for (const { id } of rows) {
-      const report = reported.get(id);
-      const transition = await this.observe(hostId, id, report ?? 'absent');
+      const transition = await this.observe(hostId, id, reported.get(id) ?? { absentAsOf: epoch });
       if (transition?.push) toPush.push(id);
     }
+    if (toPush.length > 0) log.info({ hostId, sandboxes: toPush.length }, 'host differs from what is wanted; pushing');
+    void inBatches(toPush, PUSHES_PER_HOST, (id) => this.push(id));
 
-    const unknown = [...reported.keys()].filter((id) => !rows.some((row) => row.id === id));
+    const known = new Set(rows.filter(({ status }) => !isEnded(status)).map(({ id }) => id));
     await this.#removeDeleted(
       hostId,
-      unknown.map((id) => reported.get(id) as ObservedSandbox),
+      sandboxes.filter(({ id, status }) => !known.has(id) && !isEnded(status)),
     );
-    if (toPush.length > 0) log.info({ hostId, sandboxes: toPush.length }, 'host differs from what is wanted; pushing');
-    await inBatches(toPush, PUSHES_PER_HOST, (id) => this.push(id));
+    await this.#keepDigest(hostId, epoch, inventoryDigest(sandboxes));
     return true;
   }
 
@@ -100,13 +111,8 @@ export class Convergence {
    *
    * @returns the transition, or undefined when the sandbox is not this host's.
    */
-  async observe(
-    hostId: string,
-    sandboxId: string,
-    report: ObservedSandbox | 'absent',
-  ): Promise<Transition | undefined> {
+  async observe(hostId: string, sandboxId: string, report: ObservedSandbox | Absence): Promise<Transition | undefined> {
     const { events } = this.#deps;
-    const observed = report === 'absent' ? report : toReport(report);
     const result = await events.transaction(`host:${hostId}`, (tx, record) =>
       transitionSandbox(
         tx,
@@ -115,7 +121,7 @@ export class Convergence {
         (row) => `sandbox.${row.status.toLowerCase()}`,
         (state) =>
           // A host may speak of its own sandboxes only.
-          state.hostId === hostId ? observe(state, observed, new Date()) : { changes: {}, push: false },
+          state.hostId === hostId ? observe(state, report, new Date()) : { changes: {}, push: false },
       ),
     );
     return result?.row.hostId === hostId ? result.transition : undefined;
@@ -124,30 +130,42 @@ export class Convergence {
   /** A host says what some of its sandboxes are; what differs from what is wanted is pushed. */
   async report(hostId: string, sandboxes: readonly ObservedSandbox[]): Promise<void> {
     for (const sandbox of sandboxes) {
-      if (!isUuid(sandbox.id)) continue;
       const transition = await this.observe(hostId, sandbox.id, sandbox);
       if (transition?.push) this.nudge(sandbox.id);
     }
   }
 
-  /** Pushes whatever is not yet what it should be on the hosts that this process can reach. */
+  /**
+   * Pushes whatever is not yet what it should be on the hosts that this process can reach.
+   *
+   * @returns how many sandboxes that is. They are pushed without being waited for.
+   */
   async converge(): Promise<number> {
-    const hostIds = this.#deps.pool.connectedHostIds;
+    const hostIds = this.#deps.pool.provenHostIds;
     if (hostIds.length === 0) return 0;
     const rows = await this.#deps.database.query
       .selectFrom('Sandbox')
-      .select('id')
+      .select(['id', 'hostId'])
       .where('hostId', 'in', hostIds)
       .where('deletedAt', 'is', null)
       .where((eb) =>
         eb.or([
           eb('desiredState', '=', 'DESTROYED'),
+          eb('status', '=', 'PAUSED'),
           eb.and([eb('status', 'not in', ENDED_STATUSES), eb('observedGeneration', '<', eb.ref('generation'))]),
         ]),
       )
-      .limit(1_000)
+      .orderBy('id')
+      .limit(CONVERGE_BATCH)
       .execute();
-    await inBatches(rows, PUSHES_PER_HOST, ({ id }) => this.push(id));
+    // Each host at its own pace: one that does not answer holds up nobody else's.
+    for (const [, sandboxes] of Map.groupBy(rows, ({ hostId }) => hostId)) {
+      void inBatches(
+        sandboxes.filter(({ id }) => !this.#pushing.has(id)),
+        PUSHES_PER_HOST,
+        ({ id }) => this.push(id),
+      );
+    }
     return rows.length;
   }
 
@@ -160,52 +178,73 @@ export class Convergence {
 
     if (row.desiredState === 'DESTROYED') {
       await host.removeSandbox(row.id, row.generation, APPLY_DEADLINE_MS);
-      await this.observe(row.hostId, row.id, 'absent');
+      await this.observe(row.hostId, row.id, { absentAsOf: null });
       return;
     }
-    if ((ENDED_STATUSES as readonly string[]).includes(row.status)) return;
+    if (isEnded(row.status)) return;
     await events.transaction('control', (tx, record) =>
       transitionSandbox(tx, record, row.id, 'sandbox.starting', markPushed),
     );
-    await this.observe(row.hostId, row.id, await host.applySandbox(toSpec(row), row.generation, APPLY_DEADLINE_MS));
+    try {
+      const observed = await host.applySandbox(toSpec(row), row.generation, APPLY_DEADLINE_MS);
+      // An agent that answers for another sandbox than it was asked about is not believed.
+      if (observed.id === row.id) await this.observe(row.hostId, row.id, observed);
+    } catch (error) {
+      if (!(error instanceof RookeryError)) throw error;
+      await events.transaction('control', (tx, record) =>
+        transitionSandbox(tx, record, row.id, 'sandbox.delayed', (state) => noteTrouble(state, error.message)),
+      );
+      throw error;
+    }
   }
 
   /** Inventories may overtake each other; an older one than the last taken says nothing. */
-  async #takeEpoch(hostId: string, { epoch, sandboxes }: Pick<Inventory, 'epoch' | 'sandboxes'>): Promise<boolean> {
+  async #takeEpoch(hostId: string, epoch: number): Promise<boolean> {
     const { numUpdatedRows } = await this.#deps.database.query
       .updateTable('HostLease')
-      .set({ inventoryEpoch: epoch, inventoryDigest: inventoryDigest(sandboxes) })
+      .set({ inventoryEpoch: epoch })
       .where('hostId', '=', hostId)
       .where('inventoryEpoch', '<=', epoch)
       .executeTakeFirst();
     return numUpdatedRows > 0n;
   }
 
-  /** Sandboxes that the host has and that were destroyed are removed; ones we have never known are left alone. */
+  /** Last, when the rows say what the inventory said: an interrupted reconciliation is asked for again. */
+  async #keepDigest(hostId: string, epoch: number, digest: string): Promise<void> {
+    await this.#deps.database.query
+      .updateTable('HostLease')
+      .set({ inventoryDigest: digest })
+      .where('hostId', '=', hostId)
+      .where('inventoryEpoch', '=', epoch)
+      .execute();
+  }
+
+  /** What the host runs and was destroyed is removed; what has ended in our books, or was never in them, is left alone. */
   async #removeDeleted(hostId: string, orphans: readonly ObservedSandbox[]): Promise<void> {
     if (orphans.length === 0) return;
     const { database, pool, log } = this.#deps;
-    const ids = orphans.map(({ id }) => id).filter(isUuid);
-    const deleted =
-      ids.length === 0
-        ? []
-        : await database.query
-            .selectFrom('Sandbox')
-            .select(['id', 'generation'])
-            .where('id', 'in', ids)
-            .where('deletedAt', 'is not', null)
-            .execute();
-    for (const { id, generation } of deleted) {
+    const deleted = await database.query
+      .selectFrom('Sandbox')
+      .select(['id', 'generation'])
+      .where(
+        'id',
+        'in',
+        orphans.map(({ id }) => id),
+      )
+      .where('hostId', '=', hostId)
+      .where('deletedAt', 'is not', null)
+      .execute();
+    void inBatches(deleted, PUSHES_PER_HOST, async ({ id, generation }) => {
       await pool
         .get(hostId)
         ?.removeSandbox(id, generation, APPLY_DEADLINE_MS)
         .catch((err: unknown) => log.warn({ hostId, sandboxId: id, err }, 'an orphan could not be removed'));
-    }
+    });
     const strangers = orphans.length - deleted.length;
     if (strangers > 0)
       log.warn(
         { hostId, sandboxes: strangers },
-        'the host runs sandboxes that this control plane does not know; they are left alone',
+        'the host runs sandboxes that should not be there; they are left alone',
       );
   }
 }
@@ -213,16 +252,6 @@ export class Convergence {
 function toSpec(row: SandboxRow) {
   const { id, name, template, memoryMb, diskMb } = row;
   return { id, name, template, memoryMb, diskMb, vcpus: row.milliVcpus / 1_000, desiredState: 'RUNNING' as const };
-}
-
-function toReport({ generation, status, statusReason, startedAt, lastActiveAt }: ObservedSandbox): SandboxReport {
-  return {
-    generation,
-    status,
-    statusReason: statusReason ?? null,
-    startedAt: startedAt ? new Date(startedAt) : null,
-    lastActiveAt: lastActiveAt ? new Date(lastActiveAt) : null,
-  };
 }
 
 async function inBatches<T>(items: readonly T[], size: number, work: (item: T) => Promise<void>): Promise<void> {

@@ -6,6 +6,7 @@ import { UserError } from '../../kernel/user-errors.ts';
 import type { Viewer } from '../../kernel/viewer.ts';
 import type { EventHub } from '../events/event-hub.ts';
 import type { FleetDatabase, SandboxRow } from '../tables.ts';
+import type { ExecEvent } from '../tunnels/host-client.ts';
 import type { HostClientPool } from '../tunnels/host-client-pool.ts';
 import type { SandboxService } from './sandbox.service.ts';
 import type { SandboxStatus } from './sandbox.state.ts';
@@ -42,6 +43,9 @@ export interface ExecOutput {
 
 /** Output kept of each stream, in bytes; what comes after is dropped and said to be. */
 export const MAX_OUTPUT_BYTES = 1024 * 1024;
+
+/** How long a host may take beyond a command's own timeout to say that it ended, in ms. */
+const EXEC_GRACE_MS = 10_000;
 
 /** How long a command waits for a sandbox that is on its way to RUNNING, in ms. */
 const START_WAIT_MS = 20_000;
@@ -101,9 +105,7 @@ export class ExecService {
     const host = this.#deps.pool.get(running.hostId);
     if (!host) throw new HostUnavailable('The sandbox’s host is not connected.');
 
-    const startedAt = performance.now();
-    const output = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
-    const timeoutMs = timeoutSeconds * 1_000;
+    const deadlineMs = timeoutSeconds * 1_000;
     try {
       await using events = host.exec({
         sandboxId,
@@ -111,24 +113,10 @@ export class ExecService {
         cwd: cwd ?? null,
         env: env ?? null,
         stdin: stdin ?? null,
-        timeoutMs,
+        timeoutMs: deadlineMs,
         maxOutputBytes: MAX_OUTPUT_BYTES,
       });
-      for await (const event of events) {
-        if (event.kind !== 'EXIT') {
-          (event.kind === 'STDOUT' ? output.stdout : output.stderr).push(Buffer.from(event.data, 'base64'));
-          continue;
-        }
-        return {
-          exitCode: event.exitCode ?? 255,
-          signal: event.signal,
-          timedOut: event.timedOut,
-          truncated: event.truncated,
-          stdout: Buffer.concat(output.stdout).toString('utf8'),
-          stderr: Buffer.concat(output.stderr).toString('utf8'),
-          durationMs: Math.round(performance.now() - startedAt),
-        };
-      }
+      return await collect(events, deadlineMs + EXEC_GRACE_MS);
     } catch (error) {
       if (error instanceof RookeryError && error.code === 'UNAVAILABLE') throw new HostUnavailable(error.message);
       if (error instanceof RookeryError && (error.code === 'NOT_FOUND' || error.code === 'CONFLICT')) {
@@ -136,7 +124,6 @@ export class ExecService {
       }
       throw error;
     }
-    throw new HostUnavailable('The host was lost while the command ran; how it ended is not known.');
   }
 
   async #whenStarted(sandbox: SandboxRow): Promise<SandboxRow> {
@@ -156,6 +143,56 @@ export class ExecService {
       await nextEvent(hub, seen, deadline - Date.now());
     }
     return current;
+  }
+}
+
+/**
+ * Collects a command's output to its end. The agent keeps to the bounds it was given; one that does
+ * not (it may be a team's own) must not be able to fill this process or keep it waiting.
+ */
+async function collect(events: AsyncIterableIterator<ExecEvent, undefined>, deadlineMs: number): Promise<ExecOutput> {
+  const startedAt = performance.now();
+  const output = { STDOUT: new BoundedOutput(), STDERR: new BoundedOutput() };
+  const deadline = setTimeout(() => void events.return?.(), deadlineMs);
+  try {
+    for await (const event of events) {
+      if (event.kind !== 'EXIT') {
+        output[event.kind].add(event.data);
+        continue;
+      }
+      return {
+        exitCode: event.exitCode ?? 255,
+        signal: event.signal,
+        timedOut: event.timedOut,
+        truncated: event.truncated || output.STDOUT.truncated || output.STDERR.truncated,
+        stdout: output.STDOUT.text(),
+        stderr: output.STDERR.text(),
+        durationMs: Math.round(performance.now() - startedAt),
+      };
+    }
+  } finally {
+    clearTimeout(deadline);
+  }
+  throw new HostUnavailable('The host was lost while the command ran; how it ended is not known.');
+}
+
+/** The beginning of a stream, up to {@link MAX_OUTPUT_BYTES}. */
+class BoundedOutput {
+  readonly #chunks: Buffer[] = [];
+  #size = 0;
+  truncated = false;
+
+  add(base64: string): void {
+    const room = MAX_OUTPUT_BYTES - this.#size;
+    const chunk = Buffer.from(base64, 'base64');
+    if (chunk.length > room) this.truncated = true;
+    if (room <= 0) return;
+    this.#chunks.push(chunk.subarray(0, room));
+    this.#size += Math.min(chunk.length, room);
+  }
+
+  text(): string {
+    return Buffer.concat(this.#chunks).toString('utf8');
   }
 }
 

@@ -22,6 +22,8 @@ export const SandboxSchema = defineEntity({
     generation: p.integer().default(1),
     /** The newest generation that the host has confirmed; 0 before the first. */
     observedGeneration: p.integer().default(0),
+    /** The agent's epoch as of which this is known; what was true at a lower one is older. */
+    observedEpoch: p.bigint('number').default(0),
     /** What the API shows: what the host said last, seen in the light of what is wanted. */
     status: p.enum(SANDBOX_STATUSES),
     statusReason: p.text().nullable(),

@@ -3,9 +3,9 @@ import { describe, expect, test } from 'vitest';
 import {
   DESIRED_STATES,
   ENDED_STATUSES,
-  hostLost,
   isEnded,
   markPushed,
+  noteTrouble,
   OBSERVED_STATUSES,
   observe,
   requestDestroy,
@@ -25,6 +25,7 @@ function newState(state: Partial<SandboxState> = {}): SandboxState {
     desiredState: 'RUNNING',
     generation: 1,
     observedGeneration: 1,
+    observedEpoch: 10,
     status: 'RUNNING',
     statusReason: null,
     statusBeforeMissing: state.status === 'MISSING' ? 'RUNNING' : null,
@@ -36,8 +37,20 @@ function newState(state: Partial<SandboxState> = {}): SandboxState {
   };
 }
 
-function newReport(status: ObservedStatus, generation = 1): SandboxReport {
-  return { generation, status, statusReason: null, startedAt: NOW, lastActiveAt: null };
+function newReport(status: ObservedStatus, generation = 1, epoch = 10): SandboxReport {
+  return { generation, epoch, status, statusReason: null, startedAt: NOW, lastActiveAt: null };
+}
+
+/** Not in an inventory of the epoch that is known. */
+const ABSENT = { absentAsOf: 10 };
+/** Removed just now. */
+const REMOVED = { absentAsOf: null };
+
+/** As the host monitor's statement writes it. */
+function hostLost(state: SandboxState): Transition {
+  if (state.deletedAt || !(STATUSES_THAT_GO_MISSING as readonly SandboxStatus[]).includes(state.status))
+    return { changes: {}, push: false };
+  return { changes: { status: 'MISSING', statusBeforeMissing: state.status }, push: false };
 }
 
 const after = (state: SandboxState, { changes }: Transition): SandboxState => ({ ...state, ...changes });
@@ -63,7 +76,7 @@ describe('destroying', () => {
   test('is finished by the host’s word that it has it no more', () => {
     const state = newState();
     const wanted = after(state, requestDestroy(state));
-    expect(after(wanted, observe(wanted, 'absent', NOW))).toMatchObject({
+    expect(after(wanted, observe(wanted, REMOVED, NOW))).toMatchObject({
       status: 'STOPPED',
       deletedAt: NOW,
       holdsReservation: false,
@@ -103,7 +116,10 @@ describe('what a host reports', () => {
 
   test('paused although it should run is shown, and pushed', () => {
     const state = newState();
-    expect(observe(state, newReport('PAUSED'), NOW)).toEqual({ changes: { status: 'PAUSED' }, push: true });
+    expect(observe(state, newReport('PAUSED'), NOW)).toEqual({
+      changes: { status: 'PAUSED', observedEpoch: 10 },
+      push: true,
+    });
   });
 
   test('that says nothing new changes nothing', () => {
@@ -114,7 +130,7 @@ describe('what a host reports', () => {
 describe('a sandbox that its host does not have', () => {
   test.each(SANDBOX_STATUSES)('in %s, confirmed before: it has stopped, with a reason', (status) => {
     const state = newState({ status });
-    const next = after(state, observe(state, 'absent', NOW));
+    const next = after(state, observe(state, ABSENT, NOW));
     expect(next.status).toBe(isEnded(status) ? status : 'STOPPED');
     expect(next.holdsReservation).toBe(false);
     if (!isEnded(status)) expect(next.statusReason).toMatch(/no longer has it/);
@@ -122,26 +138,17 @@ describe('a sandbox that its host does not have', () => {
 
   test.each(SANDBOX_STATUSES.filter((status) => !isEnded(status)))('in %s, never confirmed: it is pushed', (status) => {
     const state = newState({ status, observedGeneration: 0 });
-    const transition = observe(state, 'absent', NOW);
+    const transition = observe(state, ABSENT, NOW);
     expect(transition.push).toBe(true);
     expect(after(state, transition).holdsReservation).toBe(true);
   });
 });
 
 describe('a host that falls silent', () => {
-  test.each(SANDBOX_STATUSES)('and a sandbox in %s', (status) => {
-    const state = newState({ status });
-    const lost = after(state, hostLost(state));
-    const goes = (STATUSES_THAT_GO_MISSING as readonly SandboxStatus[]).includes(status);
-    expect(lost.status).toBe(goes ? 'MISSING' : status);
-    if (goes) expect(lost.statusBeforeMissing).toBe(status);
-    expect(lost.holdsReservation).toBe(state.holdsReservation);
-  });
-
   test.each(STATUSES_THAT_GO_MISSING)('and returns before %s was confirmed: the sandbox is what it was', (status) => {
     const state = newState({ status, observedGeneration: 0 });
     const lost = after(state, hostLost(state));
-    expect(after(lost, observe(lost, 'absent', NOW))).toMatchObject({
+    expect(after(lost, observe(lost, ABSENT, NOW))).toMatchObject({
       status,
       statusBeforeMissing: null,
       statusReason: null,
@@ -158,6 +165,33 @@ describe('a host that falls silent', () => {
   });
 });
 
+describe('news that was overtaken', () => {
+  test.each(SANDBOX_STATUSES)('changes nothing in %s', (status) => {
+    const state = newState({ status, observedEpoch: 10 });
+    for (const report of [newReport('STOPPED', 1, 9), { absentAsOf: 9 }])
+      expect(observe(state, report, NOW)).toEqual({ changes: {}, push: false });
+  });
+
+  test('is known by the epoch of the last news', () => {
+    const state = newState({ status: 'STARTING', observedEpoch: 3 });
+    expect(after(state, observe(state, newReport('RUNNING', 1, 7), NOW)).observedEpoch).toBe(7);
+  });
+
+  test('does not make an inventory without news a change', () => {
+    expect(observe(newState(), newReport('RUNNING', 1, 99), NOW)).toEqual({ changes: {}, push: false });
+  });
+});
+
+test.each(SANDBOX_STATUSES)(
+  'a host that cannot start a sandbox says why, as long as it is on its way: %s',
+  (status) => {
+    const onTheWay = ['PENDING', 'STARTING', 'RESUMING'].includes(status);
+    expect(noteTrouble(newState({ status }), 'No runtime.').changes).toEqual(
+      onTheWay ? { statusReason: 'No runtime.' } : {},
+    );
+  },
+);
+
 test('only a pending sandbox is marked as starting', () => {
   for (const status of SANDBOX_STATUSES) {
     expect(markPushed(newState({ status })).changes).toEqual(status === 'PENDING' ? { status: 'STARTING' } : {});
@@ -173,7 +207,7 @@ test('whatever happens in whatever order, nothing comes back from an end, no gen
     fc.constant((state: SandboxState) => requestDestroy(state)),
     fc.constant((state: SandboxState) => markPushed(state)),
     fc.constant((state: SandboxState) => hostLost(state)),
-    fc.constant((state: SandboxState) => observe(state, 'absent', NOW)),
+    fc.constant((state: SandboxState) => observe(state, ABSENT, NOW)),
     report.map(
       ({ status, generation }) =>
         (state: SandboxState) =>
@@ -189,6 +223,7 @@ test('whatever happens in whatever order, nothing comes back from an end, no gen
         expect(DESIRED_STATES).toContain(next.desiredState);
         expect(next.generation).toBeGreaterThanOrEqual(state.generation);
         expect(next.observedGeneration).toBeGreaterThanOrEqual(state.observedGeneration);
+        expect(next.observedEpoch).toBeGreaterThanOrEqual(state.observedEpoch);
         expect(next.observedGeneration).toBeLessThanOrEqual(next.generation);
         if (state.deletedAt) expect(next).toEqual(state);
         if (isEnded(state.status) && next.desiredState === 'RUNNING') expect(next.status).toBe(state.status);

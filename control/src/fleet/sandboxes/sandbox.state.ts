@@ -1,9 +1,10 @@
 /**
  * The lifecycle of a sandbox as a pure state machine.
  *
- * Desired and observed state are separate. People change what is wanted ({@link request}), and each
+ * Desired and observed state are separate. People change what is wanted ({@link requestDestroy}), and each
  * change makes a new generation; hosts say what is ({@link observe}), naming the generation they
- * speak of. An observation of an older generation is dropped: it describes a wish that is gone.
+ * speak of. An observation of an older generation is dropped: it describes a wish that is gone. So
+ * is one of an older epoch than what is known: it was overtaken on its way.
  */
 
 export const DESIRED_STATES = ['RUNNING', 'DESTROYED'] as const;
@@ -42,14 +43,12 @@ export const ENDED_STATUSES = ['STOPPED', 'ERROR'] as const satisfies readonly S
 export const isEnded = (status: SandboxStatus): boolean =>
   (ENDED_STATUSES as readonly SandboxStatus[]).includes(status);
 
-const goesMissing = (status: SandboxStatus): boolean =>
-  (STATUSES_THAT_GO_MISSING as readonly SandboxStatus[]).includes(status);
-
 /** The part of a sandbox's row that the lifecycle reads and writes. */
 export interface SandboxState {
   readonly desiredState: DesiredState;
   readonly generation: number;
   readonly observedGeneration: number;
+  readonly observedEpoch: number;
   readonly status: SandboxStatus;
   readonly statusReason: string | null;
   readonly statusBeforeMissing: SandboxStatus | null;
@@ -62,10 +61,17 @@ export interface SandboxState {
 /** What a host says about one sandbox. */
 export interface SandboxReport {
   readonly generation: number;
+  /** The agent's epoch as of which this is true. */
+  readonly epoch: number;
   readonly status: ObservedStatus;
   readonly statusReason: string | null;
   readonly startedAt: Date | null;
   readonly lastActiveAt: Date | null;
+}
+
+/** A host does not have a sandbox, as of an epoch of its agent; null: as of now, because it has just removed it. */
+export interface Absence {
+  readonly absentAsOf: number | null;
 }
 
 export interface Transition {
@@ -104,12 +110,13 @@ export function markPushed(state: SandboxState): Transition {
 /**
  * A host reported on the sandbox, or gave a complete list in which it does not appear.
  *
- * @param report what the host says, or `absent`.
- * @param now    the receiver's clock.
+ * @param now the receiver's clock.
  */
-export function observe(state: SandboxState, report: SandboxReport | 'absent', now: Date): Transition {
+export function observe(state: SandboxState, report: SandboxReport | Absence, now: Date): Transition {
   if (state.deletedAt) return nothing;
-  return report === 'absent' ? observeAbsent(state, now) : observePresent(state, report);
+  const epoch = 'absentAsOf' in report ? report.absentAsOf : report.epoch;
+  if (epoch !== null && epoch < state.observedEpoch) return nothing;
+  return 'absentAsOf' in report ? observeAbsent(state, now) : observePresent(state, report);
 }
 
 function observeAbsent(state: SandboxState, now: Date): Transition {
@@ -149,19 +156,19 @@ function observePresent(state: SandboxState, report: SandboxReport): Transition 
     lastActiveAt: latest(report.lastActiveAt, state.lastActiveAt),
     ...(ended ? { holdsReservation: false } : {}),
   };
-  return { changes: onlyChanged(state, next), push: report.status === 'PAUSED' };
+  const changes = onlyChanged(state, next);
+  // The epoch alone is no change: it would be one with every inventory.
+  const news = Object.keys(changes).length > 0 ? { ...changes, observedEpoch: report.epoch } : changes;
+  return { changes: news, push: report.status === 'PAUSED' };
 }
 
-/** The host has been silent for too long. Reversible: what the sandbox was is remembered. */
-export function hostLost(state: SandboxState): Transition {
-  if (state.deletedAt || !goesMissing(state.status)) return nothing;
-  return {
-    changes: { status: 'MISSING', statusBeforeMissing: state.status, statusReason: HOST_LOST_REASON },
-    push: false,
-  };
+/** The host cannot do what it was told: said where people look, until it can. */
+export function noteTrouble(state: SandboxState, reason: string): Transition {
+  const onTheWay = state.status === 'PENDING' || state.status === 'STARTING' || state.status === 'RESUMING';
+  return { changes: onTheWay && state.statusReason !== reason ? { statusReason: reason } : {}, push: false };
 }
 
-/** Also written by the set-based statement of the host monitor. */
+/** Written by the set-based statement that declares the sandboxes of a silent host missing. */
 export const HOST_LOST_REASON = 'Its host has not been heard from.';
 
 function backFromMissing(state: SandboxState): { changes: Partial<SandboxState> } {

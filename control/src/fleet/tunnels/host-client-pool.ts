@@ -1,8 +1,10 @@
 import { CloseCode } from '@rookery/wire/close-codes.ts';
+import { RookeryError } from '@rookery/wire/errors.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { createClient, type Client } from 'graphql-ws';
 import type { WebSocket } from 'ws';
-import { HostClient, type Inventory } from './host-client.ts';
+import type { Inventory } from '../sandboxes/sandbox.report.ts';
+import { HostClient } from './host-client.ts';
 
 /** How long an agent may take for the round trip that proves its tunnel, in ms. */
 const PROOF_DEADLINE_MS = 10_000;
@@ -18,12 +20,14 @@ interface Tunnel {
   readonly client: Client;
   readonly host: HostClient;
   readonly socket: WebSocket;
+  /** Whether it has made a round trip. */
+  proven: boolean;
 }
 
 export interface HostClientPoolDeps {
   readonly log: Logger;
-  /** A tunnel has made its first round trip. The host counts as placeable once this has resolved. */
-  readonly onReady: (hostId: string, inventory: Inventory) => Promise<void>;
+  /** A tunnel has made its first round trip. The host is placeable once this has resolved; false when there is no such host. */
+  readonly onReady: (hostId: string, inventory: Inventory) => Promise<boolean>;
   /** The current tunnel of a host is gone. */
   readonly onLost: (hostId: string) => Promise<void>;
 }
@@ -49,8 +53,9 @@ export class HostClientPool implements AsyncDisposable {
     return this.#tunnels.get(hostId)?.host;
   }
 
-  get connectedHostIds(): string[] {
-    return [...this.#tunnels.keys()];
+  /** The hosts that this process has made a round trip to. */
+  get provenHostIds(): string[] {
+    return [...this.#tunnels].filter(([, { proven }]) => proven).map(([hostId]) => hostId);
   }
 
   /** Takes over a socket that a host's agent has dialled and proven itself on. */
@@ -59,7 +64,7 @@ export class HostClientPool implements AsyncDisposable {
     const generation = ++this.#generation;
     const previous = this.#tunnels.get(hostId);
     const client = reverseClient(socket);
-    const tunnel: Tunnel = { generation, client, socket, host: new HostClient(client) };
+    const tunnel: Tunnel = { generation, client, socket, proven: false, host: new HostClient(client) };
     this.#tunnels.set(hostId, tunnel);
     if (previous) {
       log.warn('a second tunnel of this host replaces the first');
@@ -87,7 +92,9 @@ export class HostClientPool implements AsyncDisposable {
     try {
       const inventory = await tunnel.host.inventory(PROOF_DEADLINE_MS);
       if (this.#tunnels.get(hostId) !== tunnel) return;
-      await this.#deps.onReady(hostId, inventory);
+      tunnel.proven = true;
+      if (!(await this.#deps.onReady(hostId, inventory)))
+        return tunnel.socket.close(CloseCode.HostDeleted, 'host deleted');
       log.info({ sandboxes: inventory.sandboxes.length }, 'tunnel ready');
       // It may have closed while this was being written down, and the loss recorded first.
       if (this.#tunnels.get(hostId) !== tunnel && !this.#tunnels.has(hostId)) await this.#deps.onLost(hostId);
@@ -99,11 +106,10 @@ export class HostClientPool implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const hostIds = this.connectedHostIds;
+    const hostIds = [...this.#tunnels.keys()];
     for (const { client, socket } of this.#tunnels.values()) {
       dispose(client);
       socket.close(CloseCode.ServiceRestart, 'control restarts');
-      socket.removeAllListeners('close');
     }
     this.#tunnels.clear();
     for (const hostId of hostIds) await this.#deps.onLost(hostId);
@@ -119,6 +125,8 @@ function reverseClient(socket: WebSocket): Client {
     // Connected as long as the socket is; never dialled again from this side.
     lazy: false,
     retryAttempts: 0,
+    // An agent that takes the tunnel and then says nothing is found out.
+    connectionAckWaitTimeout: 10_000,
     onNonLazyError: () => {},
     keepAlive: TUNNEL_PING_MS,
     on: {
@@ -135,7 +143,11 @@ function reverseClient(socket: WebSocket): Client {
 
 /** What graphql-ws takes for a `WebSocket` class: "constructing" one hands out the open socket. */
 function adoptedSocket(socket: WebSocket): unknown {
+  let used = false;
   const AdoptedSocket = function (): WebSocket {
+    // For a subscription that comes after the end graphql-ws would "dial" again, and wait for a socket that is closed.
+    if (used) throw new RookeryError('UNAVAILABLE', 'The host’s connection is closed.');
+    used = true;
     // The client sets its handlers right after construction; the socket has long been open.
     queueMicrotask(() => socket.onopen?.({ type: 'open', target: socket } as never));
     return socket;

@@ -1,26 +1,13 @@
 import { RookeryError } from '@rookery/wire/errors.ts';
 import { PushIterator } from '@rookery/wire/push-iterator.ts';
 import type { Client } from 'graphql-ws';
-import type { ObservedStatus } from '../sandboxes/sandbox.state.ts';
-
-/** What an agent says about one of its sandboxes, as it comes over the wire. */
-export interface ObservedSandbox {
-  readonly id: string;
-  readonly generation: number;
-  readonly status: ObservedStatus;
-  readonly statusReason?: string | null;
-  readonly startedAt?: string | null;
-  readonly lastActiveAt?: string | null;
-}
-
-/** Everything that a host has. */
-export interface Inventory {
-  /** Strictly growing per agent state directory, so that an older list is recognised. */
-  readonly epoch: number;
-  readonly bootId: string;
-  readonly digest: string;
-  readonly sandboxes: readonly ObservedSandbox[];
-}
+import type { z } from 'zod';
+import {
+  inventorySchema,
+  observedSandboxSchema,
+  type Inventory,
+  type ObservedSandbox,
+} from '../sandboxes/sandbox.report.ts';
 
 export interface SandboxSpec {
   readonly id: string;
@@ -52,8 +39,8 @@ export type ExecEvent =
       readonly truncated: boolean;
     };
 
-const OBSERVED = 'id generation status statusReason startedAt lastActiveAt';
-const INVENTORY = `query Inventory { inventory { epoch bootId digest sandboxes { ${OBSERVED} } } }`;
+const OBSERVED = 'id generation epoch status statusReason startedAt lastActiveAt';
+const INVENTORY = `query Inventory { inventory { epoch sandboxes { ${OBSERVED} } } }`;
 const APPLY = `mutation ApplySandbox($spec: SandboxSpecInput!, $generation: Int!) {
   applySandbox(spec: $spec, generation: $generation) { ${OBSERVED} }
 }`;
@@ -73,13 +60,13 @@ export class HostClient {
     this.#client = client;
   }
 
-  inventory(deadlineMs: number): Promise<Inventory> {
-    return this.#request<Inventory>('inventory', INVENTORY, {}, deadlineMs);
+  async inventory(deadlineMs: number): Promise<Inventory> {
+    return checked(inventorySchema, await this.#request('inventory', INVENTORY, {}, deadlineMs));
   }
 
   /** Converges one sandbox; answers with what is there when it is done. */
-  applySandbox(spec: SandboxSpec, generation: number, deadlineMs: number): Promise<ObservedSandbox> {
-    return this.#request<ObservedSandbox>('applySandbox', APPLY, { spec, generation }, deadlineMs);
+  async applySandbox(spec: SandboxSpec, generation: number, deadlineMs: number): Promise<ObservedSandbox> {
+    return checked(observedSandboxSchema, await this.#request('applySandbox', APPLY, { spec, generation }, deadlineMs));
   }
 
   /** Removes one sandbox and everything of it. */
@@ -130,6 +117,15 @@ export class HostClient {
       );
     });
   }
+}
+
+/** An agent's answer, if it is one. */
+function checked<T extends z.ZodType>(schema: T, answer: unknown): z.output<T> {
+  const parsed = schema.safeParse(answer);
+  if (parsed.success) return parsed.data;
+  throw new RookeryError('UNAVAILABLE', 'The host answered something that is not of the protocol.', {
+    cause: parsed.error,
+  });
 }
 
 /** What graphql-ws reports is GraphQL errors, a close event or an exception. */

@@ -1,14 +1,16 @@
 import { Migration } from '@mikro-orm/migrations';
 
-export class Migration20261124081434_initial extends Migration {
+export class Migration20261124082957_initial extends Migration {
 
-  override name = 'Migration20261124081434_initial';
+  override name = 'Migration20261124082957_initial';
 
   override up(): void | Promise<void> {
     this.addSql(`create table "events" ("id" bigserial primary key, "position" bigint null, "subject" text not null, "subject_id" uuid not null, "change" text not null, "revision" int not null, "team_id" uuid null, "host_id" uuid null, "state" jsonb not null, "type" text not null, "actor" text not null, "at" timestamptz not null default clock_timestamp());`);
     this.addSql(`alter table "events" add constraint "events_position_unique" unique ("position");`);
     this.addSql(`create index "events_unsequenced" on "events" ("id") where "position" is null;`);
     this.addSql(`create index "events_subject" on "events" ("subject_id", "position");`);
+
+    this.addSql(`create table "event_head" ("id" serial primary key, "position" bigint not null);`);
 
     this.addSql(`create table "hosts" ("id" uuid not null, "name" text not null, "kind" text not null, "status" text not null, "team_id" uuid null, "provider" text null, "availability_zone" text null, "labels" jsonb not null, "hostname" text null, "arch" text null, "os" text null, "kernel" text null, "cpu_cores" int null, "memory_mb" int null, "disk_gb" int null, "agent_version" text null, "boot_id" text null, "runtime_name" text null, "runtime_version" text null, "agent_conditions" jsonb not null, "allocated_sandboxes" int not null default 0, "allocated_milli_vcpus" int not null default 0, "allocated_memory_mb" int not null default 0, "allocated_disk_mb" int not null default 0, "last_placement" bigint not null default '0', "tunnel_replica" uuid null, "cordoned_at" timestamptz null, "deleting_at" timestamptz null, "deleted_at" timestamptz null, "registered_at" timestamptz null, "created_at" timestamptz not null default now(), "created_by" uuid null, "idempotency_key" text null, "request_hash" text null, "revision" int not null default 1, primary key ("id"));`);
     this.addSql(`create unique index "hosts_name_key" on "hosts" (coalesce("team_id", '00000000-0000-0000-0000-000000000000'), "name") where "deleted_at" is null;`);
@@ -30,7 +32,7 @@ export class Migration20261124081434_initial extends Migration {
 
     this.addSql(`create table "replicas" ("id" uuid not null, "started_at" timestamptz not null default now(), "seen_at" timestamptz not null default now(), primary key ("id"));`);
 
-    this.addSql(`create table "sandboxes" ("id" uuid not null, "name" text not null, "team_id" uuid not null, "host_id" uuid not null, "template" text not null, "milli_vcpus" int not null, "memory_mb" int not null, "disk_mb" int not null, "labels" jsonb not null, "desired_state" text not null, "generation" int not null default 1, "observed_generation" int not null default 0, "status" text not null, "status_reason" text null, "status_before_missing" text null, "holds_reservation" boolean not null default true, "placement" jsonb not null, "idempotency_key" text null, "request_hash" text not null, "created_at" timestamptz not null default now(), "created_by" uuid null, "started_at" timestamptz null, "last_active_at" timestamptz null, "deleted_at" timestamptz null, "revision" int not null default 1, primary key ("id"));`);
+    this.addSql(`create table "sandboxes" ("id" uuid not null, "name" text not null, "team_id" uuid not null, "host_id" uuid not null, "template" text not null, "milli_vcpus" int not null, "memory_mb" int not null, "disk_mb" int not null, "labels" jsonb not null, "desired_state" text not null, "generation" int not null default 1, "observed_generation" int not null default 0, "observed_epoch" bigint not null default '0', "status" text not null, "status_reason" text null, "status_before_missing" text null, "holds_reservation" boolean not null default true, "placement" jsonb not null, "idempotency_key" text null, "request_hash" text not null, "created_at" timestamptz not null default now(), "created_by" uuid null, "started_at" timestamptz null, "last_active_at" timestamptz null, "deleted_at" timestamptz null, "revision" int not null default 1, primary key ("id"));`);
     this.addSql(`create index "sandboxes_team_id_index" on "sandboxes" ("team_id");`);
     this.addSql(`create index "sandboxes_host_id_index" on "sandboxes" ("host_id");`);
     this.addSql(`alter table "sandboxes" add constraint "sandboxes_idempotency_key" unique ("team_id", "idempotency_key");`);
@@ -63,6 +65,7 @@ export class Migration20261124081434_initial extends Migration {
 
   override down(): void | Promise<void> {
     this.addSql(`drop table if exists "events" cascade;`);
+    this.addSql(`drop table if exists "event_head" cascade;`);
     this.addSql(`drop table if exists "hosts" cascade;`);
     this.addSql(`drop table if exists "host_identities" cascade;`);
     this.addSql(`drop table if exists "host_leases" cascade;`);
