@@ -1,15 +1,17 @@
 import { createControl, type Control } from '@rookery/control/app.ts';
 import { controlConfigSchema } from '@rookery/control/config.ts';
-import { startEmbeddedPostgres } from '@rookery/control/database/embedded-postgres.ts';
+import { startEmbeddedPostgres, type EmbeddedPostgres } from '@rookery/control/database/embedded-postgres.ts';
 import { createGateway } from '@rookery/gateway/app.ts';
 import { gatewayConfigSchema } from '@rookery/gateway/config.ts';
 import type { SubgraphTransport } from '@rookery/gateway/transports/transport.ts';
 import { readConfig } from '@rookery/wire/config.ts';
-import { createLogger } from '@rookery/wire/log.ts';
-import { runMain, untilStopped } from '@rookery/wire/main.ts';
+import { createLogger, type Logger } from '@rookery/wire/log.ts';
+import { StartupError } from '@rookery/wire/errors.ts';
+import { aborted, runMain, stopSignal } from '@rookery/wire/main.ts';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { buildWhatIsMissing } from './embedded/build.ts';
+import { claimDataDirectory } from './embedded/data-dir.ts';
 import { startDevServer } from './embedded/dev-server.ts';
 import { startLocalAgent } from './embedded/local-agent.ts';
 import { whenHostSettles } from './embedded/local-host.ts';
@@ -33,26 +35,46 @@ const embeddedConfigSchema = z.object({
 });
 
 await runMain(async () => {
+  // From the first moment on, so that Ctrl-C during the start stops what has been started.
+  const stopped = stopSignal();
+  try {
+    await up(stopped);
+  } catch (error) {
+    if (!stopped.aborted) throw error;
+    // Whatever failed because it was stopped is no failure.
+    console.log('Stopped.');
+  }
+});
+
+async function up(stopped: AbortSignal): Promise<void> {
   loadEnvFile();
   const config = readConfig(embeddedConfigSchema, process.env);
-  // From here on, so that a Ctrl-C during the start stops what has been started.
-  const stopped = untilStopped();
   const started = performance.now();
   console.log(bold('Rookery'));
-  const isDev = process.argv.includes('--dev');
-  await buildWhatIsMissing({ dashboard: !isDev });
-  await ensureOciRuntime();
-
   await using running = new AsyncDisposableStack();
+  running.use(await claimDataDirectory(config.ROOKERY_DATA_DIR));
+  const isDev = process.argv.includes('--dev');
+  await buildWhatIsMissing({ dashboard: !isDev }, stopped);
+  await ensureOciRuntime(stopped);
+
   const log = createLogger('rookery', config.ROOKERY_LOG_LEVEL);
-  const databaseUrl = config.DATABASE_URL ?? (await startDatabase(running, config.ROOKERY_DATA_DIR, log));
-  if (config.DATABASE_URL) done(`Using PostgreSQL at ${new URL(config.DATABASE_URL).host}`);
+  const database = await openDatabaseServer(running, config, log);
   const control = running.use(
-    await createControl({ config, databaseUrl, serveSubgraphs: false, log: log.child({ part: 'control' }) }),
+    await createControl({
+      config,
+      databaseUrl: database.url,
+      serveSubgraphs: false,
+      log: log.child({ part: 'control' }),
+    }),
   );
   done(`Control plane is up; agents reach it at ${control.agentUrl}`);
   const gateway = running.use(
-    await createGateway({ config, transport: inProcess(control), log: log.child({ part: 'gateway' }) }),
+    await createGateway({
+      // Browsers keep cookies by host name, whatever the port: each Rookery of a machine has its own.
+      config: { ...config, ROOKERY_COOKIE_NAME: `${config.ROOKERY_COOKIE_NAME}_${config.ROOKERY_PORT}` },
+      transport: inProcess(control),
+      log: log.child({ part: 'gateway' }),
+    }),
   );
   const agent = running.use(
     await startLocalAgent({
@@ -62,20 +84,42 @@ await runMain(async () => {
       log: log.child({ part: 'local-agent' }),
     }),
   );
-  const { name, problem } = await Promise.race([
-    whenHostSettles(control, agent.hostId),
-    stopped.then(() => ({ name: '', problem: undefined })),
-  ]);
-  if (problem) warn(`The local host ${bold(name)} takes no sandboxes: ${problem}`);
-  else if (name) done(`The local host ${bold(name)} is online`);
+  const ends = [aborted(stopped).then(() => undefined), database.ended];
+  const settled = await Promise.race([whenHostSettles(control, agent.hostId), ...ends]);
+  if (typeof settled === 'object') {
+    if (settled.problem) warn(`The local host ${bold(settled.name)} takes no sandboxes: ${settled.problem}`);
+    else done(`The local host ${bold(settled.name)} is online`);
+    const dashboardUrl = isDev ? running.use(await startDevServer(gateway.port)).url : gateway.url;
+    announce(dashboardUrl, control, performance.now() - started);
+  }
 
-  const dashboardUrl = isDev ? running.use(await startDevServer(gateway.port)).url : gateway.url;
-  announce(dashboardUrl, control, performance.now() - started);
-  await stopped;
+  const problem = await Promise.race(ends);
   console.log('\nStopping; sandboxes on this machine are paused until the next start.');
   await running.disposeAsync();
+  if (problem) throw new StartupError(problem);
   console.log('Stopped.');
-});
+}
+
+interface DatabaseServer {
+  readonly url: string;
+  /** Resolves, with a sentence, when it is gone for good. */
+  readonly ended: Promise<string>;
+}
+
+async function openDatabaseServer(
+  running: AsyncDisposableStack,
+  config: Readonly<z.output<typeof embeddedConfigSchema>>,
+  log: Logger,
+): Promise<DatabaseServer> {
+  if (config.DATABASE_URL) {
+    done(`Using PostgreSQL at ${new URL(config.DATABASE_URL).host}`);
+    // Somebody else's server: it may come back.
+    return { url: config.DATABASE_URL, ended: new Promise(() => {}) };
+  }
+  const directory = join(config.ROOKERY_DATA_DIR, 'postgres');
+  const start = (): Promise<EmbeddedPostgres> => startEmbeddedPostgres(directory, log.child({ part: 'postgres' }));
+  return running.use(await step('Starting PostgreSQL', start));
+}
 
 /** What a person needs to go on. */
 function announce(url: string, control: Control, tookMs: number): void {
@@ -88,19 +132,6 @@ function announce(url: string, control: Control, tookMs: number): void {
     );
   } else console.log(`  Sign in    ${dim('with the account of the first start')}`);
   console.log(`\n  ${dim(`Ready in ${(tookMs / 1_000).toFixed(1)} s. Ctrl-C stops everything.`)}\n`);
-}
-
-async function startDatabase(
-  running: AsyncDisposableStack,
-  dataDir: string,
-  log: ReturnType<typeof createLogger>,
-): Promise<string> {
-  const postgres = running.use(
-    await step('Starting PostgreSQL', () =>
-      startEmbeddedPostgres(join(dataDir, 'postgres'), log.child({ part: 'postgres' })),
-    ),
-  );
-  return postgres.url;
 }
 
 /** The gateway calls control in this process instead of over the network. */

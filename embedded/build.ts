@@ -1,10 +1,7 @@
 import { StartupError } from '@rookery/wire/errors.ts';
-import { spawn } from 'node:child_process';
 import { readdir, stat } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import { lastLines, runProgram } from './steps.ts';
 import { step } from './terminal.ts';
-
-const root = fileURLToPath(new URL('..', import.meta.url));
 
 interface Artifact {
   readonly workspace: string;
@@ -30,28 +27,22 @@ const ARTIFACTS: readonly Artifact[] = [
 ];
 
 /** Builds what has never been built, or has changed since. */
-export async function buildWhatIsMissing({ dashboard }: { dashboard: boolean }): Promise<void> {
+export async function buildWhatIsMissing({ dashboard }: { dashboard: boolean }, signal: AbortSignal): Promise<void> {
   for (const { workspace, label, output, sources } of ARTIFACTS) {
     if (workspace === 'web' && !dashboard) continue;
     const built = await modifiedAt(output);
     const changed = Math.max(...(await Promise.all(sources.map(newest))));
     if (built > changed) continue;
-    await step(label, () => build(workspace));
+    await step(label, () => build(workspace, signal));
   }
 }
 
-async function build(workspace: string): Promise<void> {
-  const child = spawn('npm', ['run', 'build', '-w', workspace], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding('utf8').on('data', (text: string) => (output += text));
-  const code = await new Promise<number | null>((resolve, reject) =>
-    child.once('error', reject).once('close', resolve),
+async function build(workspace: string, signal: AbortSignal): Promise<void> {
+  const { ok, output } = await runProgram('npm', ['run', 'build', '-w', workspace], signal);
+  if (ok) return;
+  throw new StartupError(
+    `Building ${workspace} failed; "npm run build -w ${workspace}" says why:\n${lastLines(output, 15)}`,
   );
-  if (code !== 0)
-    throw new StartupError(
-      `Building ${workspace} failed; "npm run build -w ${workspace}" says why:\n${output.split('\n').slice(-15).join('\n')}`,
-    );
 }
 
 /** The newest modification of a file or of anything below a folder, in ms since the epoch; 0 when it is not there. */

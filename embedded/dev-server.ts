@@ -1,8 +1,6 @@
 import { StartupError } from '@rookery/wire/errors.ts';
 import { spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
-
-const root = fileURLToPath(new URL('..', import.meta.url));
+import { ROOT } from './steps.ts';
 
 /** The dashboard served from its sources, with hot reload. */
 export interface DevServer extends AsyncDisposable {
@@ -15,7 +13,7 @@ const START_DEADLINE_MS = 30_000;
 /** Starts Vite's dev server, which passes API calls on to the gateway at `gatewayPort`. */
 export async function startDevServer(gatewayPort: number): Promise<DevServer> {
   const vite = spawn('npm', ['run', 'dev', '-w', 'web'], {
-    cwd: root,
+    cwd: ROOT,
     env: { ...process.env, ROOKERY_PORT: String(gatewayPort), NO_COLOR: '1' },
     stdio: ['ignore', 'pipe', 'inherit'],
     // npm and Vite in one group of their own, so that both can be stopped.

@@ -1,5 +1,5 @@
 import { CredentialStore } from '@rookery/agent/enrolment/credential.store.ts';
-import { lockHolder } from '@rookery/agent/state-dir/lock.ts';
+import { lockHolder } from '@rookery/wire/process-lock.ts';
 import { stateDirAt } from '@rookery/agent/state-dir/state-dir.ts';
 import type { Control } from '@rookery/control/app.ts';
 import { StartupError } from '@rookery/wire/errors.ts';
@@ -55,6 +55,7 @@ export async function startLocalAgent({ control, stateDir, logLevel, log }: Loca
       // In a process group of its own: Ctrl-C reaches us, and we stop it in its turn.
       detached: true,
     });
+    agent.once('error', (err) => log.error({ err }, 'the local agent could not be started'));
     agent.once('exit', (code, signal) => {
       if (stopping) return;
       log.warn({ code, signal }, 'the local agent has ended; starting it again');

@@ -1,9 +1,6 @@
-import { execFile } from 'node:child_process';
 import { access, constants, readFile } from 'node:fs/promises';
-import { promisify } from 'node:util';
+import { lastLines, runProgram } from './steps.ts';
 import { done, step, warn } from './terminal.ts';
-
-const run = promisify(execFile);
 
 /** Looked at besides PATH: a user's PATH often lacks the directories of system programs. */
 const SYSTEM_DIRECTORIES = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
@@ -16,7 +13,7 @@ const INSTALL_COMMAND = 'apt-get update && apt-get install -y runc';
  * what to do elsewhere. Never fails: without a runtime the local host is online and takes no
  * sandboxes, and says why.
  */
-export async function ensureOciRuntime(): Promise<void> {
+export async function ensureOciRuntime(signal: AbortSignal): Promise<void> {
   if (await findRuntime()) return;
   const isRoot = process.getuid?.() === 0;
   if (!isRoot || !(await isDebianLike())) {
@@ -25,19 +22,24 @@ export async function ensureOciRuntime(): Promise<void> {
     );
     return;
   }
-  try {
-    await step('No OCI runtime is installed: installing runc with apt-get', async () => {
-      const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-      await run('apt-get', ['update', '-q'], { env });
-      await run('apt-get', ['install', '-y', '-q', '--no-install-recommends', 'runc'], { env });
-    });
-  } catch (error) {
-    const detail = (error as { stderr?: string }).stderr?.trim().split('\n').at(-1) ?? String(error);
-    warn(`runc could not be installed (${detail}). Run: ${INSTALL_COMMAND}`);
-    return;
-  }
+  const problem = await step('No OCI runtime is installed: installing runc with apt-get', () => installRunc(signal));
+  if (problem) return warn(`runc could not be installed (${problem}). Run: ${INSTALL_COMMAND}`);
   if (!(await findRuntime())) warn(`apt-get installed no usable runc. Run: ${INSTALL_COMMAND}`);
   else done('runc is installed');
+}
+
+/** @returns what went wrong. */
+async function installRunc(signal: AbortSignal): Promise<string | undefined> {
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  // An update that fails is not the end: the package may be known from an earlier one.
+  await runProgram('apt-get', ['update', '-q'], signal, env);
+  const { ok, output } = await runProgram(
+    'apt-get',
+    ['install', '-y', '-q', '--no-install-recommends', 'runc'],
+    signal,
+    env,
+  );
+  return ok ? undefined : lastLines(output, 1);
 }
 
 async function findRuntime(): Promise<string | undefined> {

@@ -134,7 +134,7 @@ export async function newTestControl(): Promise<TestControl> {
   const attach = (): void => {
     const channelSockets = new WebSocketServer({ noServer: true });
     const tunnelSockets = new WebSocketServer({ noServer: true, handleProtocols: () => TUNNEL_SUBPROTOCOL });
-    const guarded = guardedSocketOptions(documents, log, (_operation, socket) => socket.connectionParams as object);
+    const guarded = guardedSocketOptions(documents, log, ({ connectionParams }) => connectionParams as object);
     useServer(
       {
         ...guarded,

@@ -1,5 +1,6 @@
 import { StartupError } from '@rookery/wire/errors.ts';
 import type { Logger } from '@rookery/wire/log.ts';
+import { acquireLock } from '@rookery/wire/process-lock.ts';
 import { ControlChannel } from './channel/control-channel.ts';
 import type { AgentConfig } from './config.ts';
 import { CredentialService } from './enrolment/credential.service.ts';
@@ -11,7 +12,6 @@ import { OciRuntimeFinder, type RuntimeFinder } from './runtime/runtime-finder.t
 import { ControlLossWatch } from './sandboxes/control-loss.ts';
 import { EpochCounter, SandboxStore } from './sandboxes/sandbox.store.ts';
 import { SandboxSupervisor } from './sandboxes/sandbox.supervisor.ts';
-import { acquireLock } from './state-dir/lock.ts';
 import { createStateDir } from './state-dir/state-dir.ts';
 import { AgentRoot, agentServer } from './tunnel/agent.schema.ts';
 import { Tunnel } from './tunnel/tunnel.ts';
@@ -63,7 +63,13 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
 
   try {
     const state = await createStateDir(config.stateDir);
-    own(await acquireLock(state.lock));
+    own(
+      await acquireLock(
+        state.lock,
+        (pid) =>
+          `Another agent (pid ${pid}) already runs on this state directory; stop it first or choose another one with --state-dir.`,
+      ),
+    );
     const finder = deps.finder ?? new OciRuntimeFinder(config, state, log.child({ part: 'runtime' }));
     const measure = async () => measureHost(state.root, await finder.find(), config);
 

@@ -2,8 +2,8 @@ import { CloseCode } from '@rookery/wire/close-codes.ts';
 import { AgentEndpoint, TUNNEL_SUBPROTOCOL } from '@rookery/wire/endpoints.ts';
 import { graphqlHttpHandler } from '@rookery/wire/graphql-http.ts';
 import { DocumentCache } from '@rookery/wire/graphql-operation.ts';
-import { guardedSocketOptions, MAX_MESSAGE_BYTES, SOCKET_PING_MS } from '@rookery/wire/graphql-socket.ts';
-import { bearerToken, listen, sendJson, type ListeningServer } from '@rookery/wire/http.ts';
+import { closeSockets, guardedSocketOptions, MAX_MESSAGE_BYTES, SOCKET_PING_MS } from '@rookery/wire/graphql-socket.ts';
+import { bearerToken, listen, refuseUpgrade, sendJson, type ListeningServer } from '@rookery/wire/http.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { GraphQLError } from 'graphql';
 import { useServer } from 'graphql-ws/use/ws';
@@ -11,6 +11,7 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { WebSocketServer, type WebSocket } from 'ws';
 import {
   agentChannelSchema,
@@ -78,7 +79,7 @@ export async function startAgentServer(deps: AgentServerDeps): Promise<Listening
   );
 
   const channelSockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES });
-  const disposeChannel = serveChannel(channelSockets, documents, channel, sockets, log);
+  serveChannel(channelSockets, documents, channel, sockets, log);
   const tunnelSockets = new WebSocketServer({
     noServer: true,
     maxPayload: MAX_MESSAGE_BYTES,
@@ -91,29 +92,32 @@ export async function startAgentServer(deps: AgentServerDeps): Promise<Listening
     if (path === AgentEndpoint.channel)
       channelSockets.handleUpgrade(request, socket, head, (ws) => channelSockets.emit('connection', ws, request));
     else if (path === AgentEndpoint.tunnel) void acceptTunnel(request, socket, head);
-    else reject(socket, 404, 'Not Found');
+    else refuseUpgrade(socket, 404);
   });
 
   async function acceptTunnel(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     try {
       const host = await authenticate(channel, bearerToken(request.headers.authorization));
-      if (!host) return reject(socket, 401, 'Unauthorized');
+      if (!host) return refuseUpgrade(socket, 401);
       tunnelSockets.handleUpgrade(request, socket, head, (ws) => {
         ws.on('error', () => ws.terminate());
         tunnels.adopt(host.hostId, ws);
       });
     } catch (err) {
       log.warn({ err }, 'a tunnel could not be accepted');
-      reject(socket, 503, 'Service Unavailable');
+      refuseUpgrade(socket, 503);
     }
   }
 
   return {
     ...listening,
     async [Symbol.asyncDispose]() {
-      for (const client of channelSockets.clients) client.close(CloseCode.ServiceRestart, 'control restarts');
-      await disposeChannel();
-      for (const client of tunnelSockets.clients) client.terminate();
+      // Tunnels first: their loss is written down before anything else stops.
+      await tunnels[Symbol.asyncDispose]();
+      await Promise.all([
+        closeSockets(tunnelSockets, CloseCode.ServiceRestart, 'control restarts'),
+        closeSockets(channelSockets, CloseCode.ServiceRestart, 'control restarts'),
+      ]);
       await listening[Symbol.asyncDispose]();
     },
   };
@@ -125,44 +129,44 @@ function serveChannel(
   services: AgentChannelServices,
   sockets: AgentSockets,
   log: Logger,
-): () => void | Promise<void> {
+): void {
   interface Extra {
     readonly socket: WebSocket;
     host?: AuthenticatedHost;
   }
-  const guarded = guardedSocketOptions(
-    documents,
-    log,
-    async (_operation, { extra }): Promise<AgentChannelContext | readonly GraphQLError[]> => {
-      const { host } = extra as Extra;
-      return host
-        ? { services, host }
-        : [new GraphQLError('Unauthenticated.', { extensions: { code: 'UNAUTHENTICATED' } })];
-    },
-  );
-  const disposable = useServer(
+  const guarded = guardedSocketOptions(documents, log, ({ extra }): AgentChannelContext | readonly GraphQLError[] => {
+    const { host } = extra as Extra;
+    return host
+      ? { services, host }
+      : [new GraphQLError('Unauthenticated.', { extensions: { code: 'UNAUTHENTICATED' } })];
+  });
+  useServer(
     {
       ...(guarded as object),
+      // Errors of ours stay out of close reasons.
+      isProd: true,
       onConnect: async (socket) => {
         const extra = socket.extra as unknown as Extra;
-        const host = await authenticate(
-          services,
-          bearerToken(
-            String((socket.connectionParams as { authorization?: unknown } | undefined)?.authorization ?? ''),
-          ),
-        );
-        if (!host) {
-          extra.socket.close(CloseCode.Unauthorized, 'credentials are not valid');
-          return;
+        const given = (socket.connectionParams as { authorization?: unknown } | undefined)?.authorization;
+        try {
+          const host = await authenticate(services, bearerToken(String(given ?? '')));
+          if (!host) extra.socket.close(CloseCode.Unauthorized, 'credentials are not valid');
+          else {
+            extra.host = host;
+            sockets.add(host.hostId, extra.socket);
+          }
+          return host !== null;
+        } catch (err) {
+          // Could not tell: that says nothing about the credentials.
+          log.warn({ err }, 'an agent could not be authenticated');
+          extra.socket.close(CloseCode.TryAgainLater, 'try again later');
+          return false;
         }
-        extra.host = host;
-        sockets.add(host.hostId, extra.socket);
       },
     },
     server,
     SOCKET_PING_MS,
   );
-  return () => disposable.dispose();
 }
 
 async function authenticate(
@@ -199,16 +203,15 @@ async function route(
 async function sendBundle(response: ServerResponse, log: Logger): Promise<void> {
   try {
     const { size } = await stat(AGENT_BUNDLE);
+    const bundle = createReadStream(AGENT_BUNDLE);
     response.writeHead(200, { 'content-type': 'text/javascript', 'content-length': size });
-    createReadStream(AGENT_BUNDLE).pipe(response);
+    await pipeline(bundle, response);
   } catch (err) {
+    // A download that was broken off is nothing to answer.
+    if (response.headersSent) return void response.destroy();
     log.error({ err }, 'the agent bundle is missing; build it with "npm run build"');
     sendJson(response, 503, { error: 'The agent has not been built on this control plane.' });
   }
 }
 
 const pathOf = (request: IncomingMessage): string => (request.url ?? '/').split('?')[0] ?? '/';
-
-function reject(socket: Duplex, status: number, text: string): void {
-  socket.end(`HTTP/1.1 ${status} ${text}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
-}

@@ -1,4 +1,5 @@
 import { StartupError } from '@rookery/wire/errors.ts';
+import { reachableAddress } from '@rookery/wire/http.ts';
 import type { ListeningServer } from '@rookery/wire/http.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import type { FormattedExecutionResult } from 'graphql';
@@ -11,10 +12,10 @@ import { createFleet, type Fleet } from './fleet/fleet.ts';
 import { LoopDriver, type LoopStatus } from './kernel/loops.ts';
 import { joinReplicas } from './kernel/replica.ts';
 import { SigningKeys } from './kernel/signing-keys.ts';
-import { executeOnSubgraph, type Subgraph, type SubgraphOperation } from './kernel/subgraph.ts';
+import { executeOnSubgraph, type SubgraphOperation } from './kernel/subgraph.ts';
 import type { Viewer } from './kernel/viewer.ts';
 import { createNodes } from './nodes/nodes.ts';
-import { startSubgraphServer } from './subgraph-server.ts';
+import { startSubgraphServer, type SubgraphServerDeps } from './subgraph-server.ts';
 
 export interface ControlDeps {
   readonly config: ControlConfig;
@@ -35,6 +36,8 @@ export interface Control extends AsyncDisposable {
   readonly firstAdmin: FirstAdmin | undefined;
   readonly accounts: Accounts;
   readonly fleet: Fleet;
+  /** Names this process among the replicas; hosts that it reaches carry it. */
+  readonly replicaId: string;
   /** Executes an operation on one subgraph for whoever the token stands for. */
   execute(
     subgraph: string,
@@ -95,11 +98,13 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
       log,
     }),
   );
-  agentUrl = (config.ROOKERY_AGENT_URL ?? `http://${host}:${agents.port}`).replace(/\/+$/, '');
+  agentUrl = (config.ROOKERY_AGENT_URL ?? reachableAddress(host, agents.port)).replace(/\/+$/, '');
 
   const subgraphs = [accounts.subgraph, fleet.subgraph, createNodes()];
   const viewer = (token: string | undefined): Promise<Viewer | null> => accounts.port.viewer(token);
-  const subgraphServer = serveSubgraphs ? stack.use(await serve(config, subgraphs, viewer, log)) : undefined;
+  const subgraphServer = serveSubgraphs
+    ? stack.use(await serve(config, { subgraphs, viewer, isReady, log }))
+    : undefined;
 
   const byName = new Map(subgraphs.map((subgraph) => [subgraph.name, subgraph]));
   const running = stack.move();
@@ -110,6 +115,7 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
     firstAdmin,
     accounts,
     fleet,
+    replicaId: replica.id,
     isReady,
     loops: () => loops.statuses(),
     async execute(name, operation, token) {
@@ -123,19 +129,16 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
 
 async function serve(
   config: ControlConfig,
-  subgraphs: readonly Subgraph[],
-  viewer: (token: string | undefined) => Promise<Viewer | null>,
-  log: Logger,
+  parts: Pick<SubgraphServerDeps, 'subgraphs' | 'viewer' | 'isReady' | 'log'>,
 ): Promise<ListeningServer> {
   const gatewaySecret = config.ROOKERY_GATEWAY_SECRET;
-  if (!gatewaySecret)
+  if (!gatewaySecret) {
     throw new StartupError('ROOKERY_GATEWAY_SECRET is not set; control and gateways need the same one.');
+  }
   return startSubgraphServer({
+    ...parts,
     host: config.ROOKERY_HOST,
     port: config.ROOKERY_SUBGRAPH_PORT,
     gatewaySecret,
-    subgraphs,
-    viewer,
-    log,
   });
 }

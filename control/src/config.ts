@@ -4,7 +4,9 @@ import { z } from 'zod';
 /** Settings of a control process, by environment variable. */
 export const controlConfigSchema = z.object({
   /** External PostgreSQL. */
-  DATABASE_URL: z.string().optional(),
+  DATABASE_URL: z
+    .url({ protocol: /^postgres(ql)?$/, error: 'must look like postgres://user:password@host:5432/database' })
+    .optional(),
   /** Address that listeners bind to. */
   ROOKERY_HOST: z.string().default('127.0.0.1'),
   /** Port on which agents reach control. */

@@ -1,12 +1,13 @@
 import { readConfig } from '@rookery/wire/config.ts';
 import { StartupError } from '@rookery/wire/errors.ts';
 import { createLogger } from '@rookery/wire/log.ts';
-import { runMain, untilStopped } from '@rookery/wire/main.ts';
+import { aborted, runMain, stopSignal } from '@rookery/wire/main.ts';
 import { createControl } from './app.ts';
 import { controlConfigSchema } from './config.ts';
 
 /** A control process of its own (split mode): an external database, gateways over the network. */
 await runMain(async () => {
+  const stopped = stopSignal();
   const config = readConfig(controlConfigSchema, process.env);
   const log = createLogger('control', config.ROOKERY_LOG_LEVEL);
   if (!config.DATABASE_URL)
@@ -19,6 +20,6 @@ await runMain(async () => {
     );
   }
   log.info({ agentUrl: control.agentUrl, subgraphPort: control.subgraphPort }, 'control is ready');
-  await untilStopped();
+  await aborted(stopped);
   log.info('control stops');
 });

@@ -1,6 +1,6 @@
 import { CloseCode } from '@rookery/wire/close-codes.ts';
 import { GATEWAY_SECRET_HEADER, subgraphPath } from '@rookery/wire/endpoints.ts';
-import { RookeryError } from '@rookery/wire/errors.ts';
+import { ERROR_STATUS, RookeryError } from '@rookery/wire/errors.ts';
 import {
   DocumentCache,
   prepareOperation,
@@ -8,8 +8,13 @@ import {
   resultStatus,
   type OperationRequest,
 } from '@rookery/wire/graphql-operation.ts';
-import { MAX_MESSAGE_BYTES, SOCKET_PING_MS } from '@rookery/wire/graphql-socket.ts';
-import { listen, readJsonBody, sendJson, type ListeningServer } from '@rookery/wire/http.ts';
+import {
+  closeSockets,
+  forwardingSocketOptions,
+  MAX_MESSAGE_BYTES,
+  SOCKET_PING_MS,
+} from '@rookery/wire/graphql-socket.ts';
+import { listen, readJsonBody, refuseUpgrade, sendJson, type ListeningServer } from '@rookery/wire/http.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { secretsEqual } from '@rookery/wire/secrets.ts';
 import type { ExecutionArgs, FormattedExecutionResult } from 'graphql';
@@ -26,6 +31,7 @@ export interface SubgraphServerDeps {
   readonly gatewaySecret: string;
   readonly subgraphs: readonly Subgraph[];
   readonly viewer: (token: string | undefined) => Promise<Viewer | null>;
+  readonly isReady: () => Promise<boolean>;
   readonly log: Logger;
 }
 
@@ -48,7 +54,10 @@ export async function startSubgraphServer(deps: SubgraphServerDeps): Promise<Lis
   };
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (request.url === '/healthz') return sendJson(response, 200, { status: 'ok' });
+    if (request.url === '/readyz') {
+      const ready = await deps.isReady();
+      return sendJson(response, ready ? 200 : 503, { status: ready ? 'ready' : 'database unreachable' });
+    }
     const target = served.get(request.url ?? '');
     if (!target) return sendJson(response, 404, { error: 'not found' });
     if (!allowed(request))
@@ -82,15 +91,10 @@ export async function startSubgraphServer(deps: SubgraphServerDeps): Promise<Lis
   const listening = await listen(
     (request, response) => {
       handle(request, response).catch((error: unknown) => {
-        const code = error instanceof RookeryError ? error.code : 'INTERNAL';
-        if (code === 'INTERNAL') log.error({ err: error }, 'a subgraph request failed');
-        sendJson(response, code === 'INTERNAL' ? 500 : 400, {
-          errors: [
-            {
-              message: error instanceof RookeryError ? error.message : 'Something went wrong on our side.',
-              extensions: { code },
-            },
-          ],
+        if (!(error instanceof RookeryError)) log.warn({ err: error }, 'a subgraph request could not be answered');
+        const known = error instanceof RookeryError ? error : UNANSWERED;
+        sendJson(response, ERROR_STATUS[known.code], {
+          errors: [{ message: known.message, extensions: known.extensions }],
         });
       });
     },
@@ -102,47 +106,31 @@ export async function startSubgraphServer(deps: SubgraphServerDeps): Promise<Lis
 
   const servers = [...served].map(([path, { subgraph, documents }]) => {
     const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES });
-    const operations = new WeakMap<ExecutionArgs, OperationRequest>();
-    const run = (args: ExecutionArgs) => execute(subgraph, args, operations.get(args) ?? {}) as never;
-    const disposable = useServer(
-      {
-        onSubscribe: (_socket, _id, payload) => {
-          const args = prepareOperation(documents, payload);
-          if (!('document' in args)) return args;
-          operations.set(args, payload);
-          return args;
-        },
-        execute: run,
-        subscribe: run,
-      },
-      sockets,
-      SOCKET_PING_MS,
-    );
-    return { path, sockets, disposable };
+    const forwarding = forwardingSocketOptions(documents, log, (args, { request }) => execute(subgraph, args, request));
+    useServer({ ...(forwarding as object), isProd: true }, sockets, SOCKET_PING_MS);
+    return { path, sockets };
   });
   listening.server.on('upgrade', (request, socket, head) => {
     socket.on('error', () => socket.destroy());
     const target = servers.find(({ path }) => path === request.url);
-    if (!target || !allowed(request)) {
-      socket.end(
-        `HTTP/1.1 ${target ? '403 Forbidden' : '404 Not Found'}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`,
-      );
-      return;
-    }
+    if (!target) return refuseUpgrade(socket, 404);
+    if (!allowed(request)) return refuseUpgrade(socket, 403);
     target.sockets.handleUpgrade(request, socket, head, (ws) => target.sockets.emit('connection', ws, request));
   });
 
   return {
     ...listening,
     async [Symbol.asyncDispose]() {
-      for (const { sockets, disposable } of servers) {
-        for (const client of sockets.clients) client.close(CloseCode.ServiceRestart, 'control restarts');
-        await disposable.dispose();
-      }
+      await Promise.all(
+        servers.map(({ sockets }) => closeSockets(sockets, CloseCode.ServiceRestart, 'control restarts')),
+      );
       await listening[Symbol.asyncDispose]();
     },
   };
 }
+
+/** The database is away, say: nothing is known of the viewer, and nothing was done. */
+const UNANSWERED = new RookeryError('UNAVAILABLE', 'The control plane cannot answer at the moment.');
 
 function viewerToken({ extensions }: OperationRequest): string | undefined {
   const token = (extensions as { viewerToken?: unknown } | null | undefined)?.viewerToken;

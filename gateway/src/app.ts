@@ -1,5 +1,5 @@
 import { RookeryError, ERROR_STATUS } from '@rookery/wire/errors.ts';
-import { listen, sendJson } from '@rookery/wire/http.ts';
+import { listen, reachableAddress, refuseUpgrade, sendJson } from '@rookery/wire/http.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { readFile } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -38,10 +38,14 @@ export async function createGateway({ config, transport, log }: GatewayDeps): Pr
   await using _undoOnFailure = stack;
   stack.use(transport);
   const federation = await createFederation(await readFile(SUPERGRAPH, 'utf8'), transport, log);
-  const sessions = new Sessions({ federation, secureCookies: config.ROOKERY_SECURE_COOKIES });
+  const sessions = new Sessions({
+    federation,
+    secureCookies: config.ROOKERY_SECURE_COOKIES,
+    cookieName: config.ROOKERY_COOKIE_NAME,
+  });
   const graphql = stack.use(await createGraphQLEndpoint(federation, config.ROOKERY_INTROSPECTION));
   const isAllowedOrigin = originCheck(config.ROOKERY_ALLOWED_ORIGINS);
-  const subscriptions = stack.use(createSubscriptions({ federation, sessions, isAllowedOrigin }));
+  const subscriptions = createSubscriptions({ federation, sessions, isAllowedOrigin, log });
   const dashboard = serveDashboard();
 
   async function route(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -76,16 +80,18 @@ export async function createGateway({ config, transport, log }: GatewayDeps): Pr
       'ROOKERY_PORT',
     ),
   );
+  // After the listener, so that it is stopped before: the listener waits for its sockets.
+  stack.use(subscriptions);
   listening.server.on('upgrade', (request, socket, head) => {
     socket.on('error', () => socket.destroy());
     if (request.url?.split('?')[0] === '/graphql') subscriptions.upgrade(request, socket, head);
-    else socket.end('HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
+    else refuseUpgrade(socket, 404);
   });
 
   const running = stack.move();
   const { port } = listening;
-  const reachable = ['0.0.0.0', '::'].includes(config.ROOKERY_HOST) ? 'localhost' : config.ROOKERY_HOST;
-  return { port, url: `http://${reachable}:${port}`, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  const url = reachableAddress(config.ROOKERY_HOST, port);
+  return { port, url, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
 /** Browsers say where a page comes from; programs that say nothing are not browsers and have no cookie to abuse. */

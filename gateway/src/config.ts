@@ -19,6 +19,11 @@ export const gatewayConfigSchema = z.object({
     ),
   /** Set when people reach the gateway by https: session cookies then travel by https only. */
   ROOKERY_SECURE_COOKIES: configField.flag(false),
+  /** Name of the session cookie; two Rookeries that browsers reach under one host name need two. */
+  ROOKERY_COOKIE_NAME: z
+    .string()
+    .regex(/^[\w-]+$/, 'may hold letters, digits, "_" and "-"')
+    .default('rookery_session'),
   /** Whether the schema may be asked for. */
   ROOKERY_INTROSPECTION: configField.flag(true),
   /** Where control serves the subgraphs (split mode). */

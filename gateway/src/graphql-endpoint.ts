@@ -71,6 +71,7 @@ function asApolloGateway(federation: Federation): GatewayInterface {
       return {
         executor: async ({ document, request, operationName, operation, context }) => {
           const operationType = operation.operation;
+          if (operationType === 'subscription') return { errors: [SOCKETS_ONLY] };
           const variables = request.variables ?? {};
           const result = (await federation.execute(
             { document, variables, operationName, operationType },
@@ -83,6 +84,10 @@ function asApolloGateway(federation: Federation): GatewayInterface {
     async stop() {},
   };
 }
+
+const SOCKETS_ONLY = new GraphQLError('Subscriptions are served over WebSocket.', {
+  extensions: { code: 'BAD_USER_INPUT' },
+});
 
 /** Apollo formats errors itself and wants them unformatted. */
 function toGraphQLError({ message, path, extensions }: GraphQLFormattedError): GraphQLError {

@@ -3,9 +3,6 @@ import { parse, type FormattedExecutionResult } from 'graphql';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Federation, GatewayContext } from './federation.ts';
 
-/** The cookie that holds a browser's session token, out of reach of scripts. */
-const SESSION_COOKIE = 'rookery_session';
-
 const SIGN_IN = parse(`mutation SignIn($input: SignInInput!) {
   signIn(input: $input) {
     __typename
@@ -25,6 +22,8 @@ interface SignInOutcome {
 export interface SessionsOptions {
   readonly federation: Federation;
   readonly secureCookies: boolean;
+  /** Name of the cookie that holds a browser's session token, out of reach of scripts. Cookies know no ports: two Rookeries on one machine need two names. */
+  readonly cookieName: string;
 }
 
 /**
@@ -42,14 +41,15 @@ export class Sessions {
 
   /** Who sends a request, by its bearer token or else its cookie. */
   contextOf({ headers }: Pick<IncomingMessage, 'headers'>): GatewayContext {
-    return { token: bearerToken(headers.authorization) ?? cookie(headers.cookie, SESSION_COOKIE) };
+    return { token: bearerToken(headers.authorization) ?? cookie(headers.cookie, this.#options.cookieName) };
   }
 
-  /** Whether a token stands for anyone at this moment. */
-  async isSignedIn(context: GatewayContext): Promise<boolean> {
-    if (context.token === undefined) return false;
-    const result = await this.#run(VIEWER, 'query', {}, context);
-    return (result.data as { viewer?: unknown } | null | undefined)?.viewer != null;
+  /** Whether a token stands for anyone at this moment; `unknown` when nobody could be asked. */
+  async isSignedIn(context: GatewayContext): Promise<'yes' | 'no' | 'unknown'> {
+    if (context.token === undefined) return 'no';
+    const { data, errors } = await this.#run(VIEWER, 'query', {}, context);
+    if (errors || !data) return 'unknown';
+    return data['viewer'] === null ? 'no' : 'yes';
   }
 
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -80,8 +80,9 @@ export class Sessions {
   }
 
   #cookie(token: string, maxAgeSeconds: number): string {
-    const secure = this.#options.secureCookies ? '; Secure' : '';
-    return `${SESSION_COOKIE}=${token}; HttpOnly; SameSite=Strict; Path=/; Max-Age=${maxAgeSeconds}${secure}`;
+    const { secureCookies, cookieName } = this.#options;
+    const secure = secureCookies ? '; Secure' : '';
+    return `${cookieName}=${token}; HttpOnly; SameSite=Strict; Path=/; Max-Age=${maxAgeSeconds}${secure}`;
   }
 
   async #run(

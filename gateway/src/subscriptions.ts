@@ -1,7 +1,14 @@
 import { CloseCode } from '@rookery/wire/close-codes.ts';
-import { DocumentCache, prepareOperation } from '@rookery/wire/graphql-operation.ts';
-import { MAX_MESSAGE_BYTES, SOCKET_PING_MS } from '@rookery/wire/graphql-socket.ts';
-import { bearerToken } from '@rookery/wire/http.ts';
+import { DocumentCache } from '@rookery/wire/graphql-operation.ts';
+import {
+  closeSockets,
+  forwardingSocketOptions,
+  MAX_MESSAGE_BYTES,
+  SOCKET_PING_MS,
+  type SocketOperation,
+} from '@rookery/wire/graphql-socket.ts';
+import { bearerToken, refuseUpgrade } from '@rookery/wire/http.ts';
+import type { Logger } from '@rookery/wire/log.ts';
 import { getOperationAST, GraphQLError, type ExecutionArgs } from 'graphql';
 import { useServer } from 'graphql-ws/use/ws';
 import type { IncomingMessage } from 'node:http';
@@ -18,6 +25,7 @@ export interface SubscriptionsOptions {
   readonly sessions: Sessions;
   /** Whether a browser page of this origin may connect. */
   readonly isAllowedOrigin: (request: IncomingMessage) => boolean;
+  readonly log: Logger;
 }
 
 /** The public API over WebSocket. */
@@ -33,59 +41,56 @@ interface Extra {
 }
 
 /** Serves queries, mutations and subscriptions over `graphql-transport-ws` with the gateway's executor. */
-export function createSubscriptions({ federation, sessions, isAllowedOrigin }: SubscriptionsOptions): Subscriptions {
+export function createSubscriptions({
+  federation,
+  sessions,
+  isAllowedOrigin,
+  log,
+}: SubscriptionsOptions): Subscriptions {
   const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES });
-  const documents = new DocumentCache(federation.schema);
-  const run = (args: ExecutionArgs) => {
-    const operationType = getOperationAST(args.document, args.operationName)?.operation ?? 'query';
+  const run = (args: ExecutionArgs, { extra }: SocketOperation) => {
     const { document, operationName, variableValues } = args;
-    return federation.execute(
-      { document, operationName, operationType, variables: variableValues ?? {} },
-      args.contextValue as GatewayContext,
-    ) as never;
+    const operationType = getOperationAST(document, operationName)?.operation ?? 'query';
+    const context = (extra as Extra).context ?? { token: undefined };
+    return federation.execute({ document, operationName, operationType, variables: variableValues ?? {} }, context);
   };
-  const disposable = useServer(
+  const admit = (id: string, extra: unknown): readonly GraphQLError[] => {
+    const open = ((extra as Extra).open ??= new Set());
+    if (open.size >= OPERATIONS_PER_SOCKET) return [tooMany()];
+    open.add(id);
+    return [];
+  };
+  const forwarding = forwardingSocketOptions(new DocumentCache(federation.schema), log, run, admit);
+  useServer(
     {
-      connectionInitWaitTimeout: 5_000,
+      ...(forwarding as object),
+      // Errors of ours stay out of close reasons.
+      isProd: true,
       // A socket is for who is signed in; everyone else has HTTP.
       onConnect: async (socket) => {
         const extra = socket.extra as unknown as Extra;
         const given = (socket.connectionParams as { authorization?: unknown } | undefined)?.authorization;
         const token = typeof given === 'string' ? bearerToken(given) : undefined;
         extra.context = token === undefined ? sessions.contextOf(extra.request) : { token };
-        if (!(await sessions.isSignedIn(extra.context))) extra.socket.close(CloseCode.Unauthorized, 'sign in first');
-      },
-      // Never throws for what a client sent: that would close the socket for all its operations.
-      onSubscribe: (socket, id, payload) => {
-        const extra = socket.extra as unknown as Extra;
-        const open = (extra.open ??= new Set());
-        if (open.size >= OPERATIONS_PER_SOCKET) return [tooMany()];
-        const args = prepareOperation(documents, payload);
-        if (!('document' in args)) return args;
-        open.add(id);
-        return { ...args, contextValue: extra.context };
+        const signedIn = await sessions.isSignedIn(extra.context);
+        if (signedIn === 'no') extra.socket.close(CloseCode.Unauthorized, 'sign in first');
+        // Control or its database is away: that must not sign anybody out.
+        if (signedIn === 'unknown') extra.socket.close(CloseCode.TryAgainLater, 'try again later');
+        return signedIn === 'yes';
       },
       onComplete: (socket, id) => {
         (socket.extra as unknown as Extra).open?.delete(id);
       },
-      execute: run,
-      subscribe: run,
     },
     sockets,
     SOCKET_PING_MS,
   );
   return {
     upgrade(request, socket, head) {
-      if (!isAllowedOrigin(request)) {
-        socket.end('HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
-        return;
-      }
+      if (!isAllowedOrigin(request)) return refuseUpgrade(socket, 403);
       sockets.handleUpgrade(request, socket, head, (ws) => sockets.emit('connection', ws, request));
     },
-    async [Symbol.asyncDispose]() {
-      for (const client of sockets.clients) client.close(CloseCode.ServiceRestart, 'the gateway restarts');
-      await disposable.dispose();
-    },
+    [Symbol.asyncDispose]: () => closeSockets(sockets, CloseCode.ServiceRestart, 'the gateway restarts'),
   };
 }
 

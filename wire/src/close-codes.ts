@@ -7,6 +7,8 @@
 export const CloseCode = {
   /** The process is going away for a restart; come back with jitter. */
   ServiceRestart: 1012,
+  /** The server cannot tell who this is at the moment, its database being away for example. */
+  TryAgainLater: 1013,
   /** A message that is not of the protocol. */
   BadRequest: 4400,
   /** Credentials are missing, unknown or revoked. */

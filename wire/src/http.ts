@@ -1,5 +1,13 @@
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import {
+  createServer,
+  STATUS_CODES,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { RookeryError, StartupError } from './errors.ts';
 
 /** Largest request body taken, in bytes; the largest legitimate one is a full inventory of some hundred sandboxes. */
@@ -37,6 +45,8 @@ export function sendJson(
   headers: Record<string, string> = {},
 ): void {
   if (response.headersSent) return;
+  // A body that was not read to its end is still on its way; nothing can follow it.
+  if (!response.req.complete) headers = { ...headers, connection: 'close' };
   const text = JSON.stringify(body);
   response.writeHead(status, {
     'content-type': 'application/json; charset=utf-8',
@@ -75,8 +85,19 @@ export async function listen(
 ): Promise<ListeningServer> {
   const server = createServer(handler);
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => reject(listenError(cause, port, host, role, variable)));
-    server.listen(port, host, resolve);
+    const fail = (cause: NodeJS.ErrnoException): void => reject(listenError(cause, port, host, role, variable));
+    server.once('error', fail);
+    server.listen(port, host, () => {
+      server.off('error', fail);
+      // Out of file descriptors, say. Whoever waits to connect tries again.
+      server.on('error', (error) => process.emitWarning(error));
+      resolve();
+    });
+  });
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
   });
   return {
     server,
@@ -84,12 +105,29 @@ export async function listen(
     async [Symbol.asyncDispose]() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
-      // Requests that are under way get a moment; what is still open then is cut.
-      const deadline = setTimeout(() => server.closeAllConnections(), 2_000);
+      // Requests that are under way get a moment; what is still open then is cut, also what was upgraded.
+      const deadline = setTimeout(() => {
+        for (const socket of sockets) socket.destroy();
+      }, CLOSE_DEADLINE_MS);
       await closed;
       clearTimeout(deadline);
     },
   };
+}
+
+/** How long open requests may take when a server stops, in ms. */
+const CLOSE_DEADLINE_MS = 2_000;
+
+/** The address by which a listener on `host` is reached from this machine: one that listens everywhere has none of its own. */
+export function reachableAddress(host: string, port: number): string {
+  const name = host === '0.0.0.0' || host === '::' ? 'localhost' : host;
+  return `http://${name.includes(':') ? `[${name}]` : name}:${port}`;
+}
+
+/** Refuses a WebSocket upgrade, and lets go of the socket whether or not the peer does. */
+export function refuseUpgrade(socket: Duplex, status: 401 | 403 | 404 | 503): void {
+  socket.once('finish', () => socket.destroy());
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
 }
 
 function listenError(

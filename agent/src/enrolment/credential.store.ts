@@ -1,6 +1,6 @@
 import { StartupError } from '@rookery/wire/errors.ts';
 import { z } from 'zod';
-import { readFileIfThere, writeFileAtomic } from '../state-dir/atomic-file.ts';
+import { readFileIfThere, writeFileAtomic } from '@rookery/wire/files.ts';
 import type { IssuedCredentials } from './control-api.ts';
 
 const credentialsSchema = z.object({

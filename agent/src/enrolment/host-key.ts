@@ -1,6 +1,6 @@
 import { generateKeyPair, createHash, sign, createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
-import { readFileIfThere, writeFileAtomic } from '../state-dir/atomic-file.ts';
+import { readFileIfThere, writeFileAtomic } from '@rookery/wire/files.ts';
 
 /**
  * The Ed25519 key that is this host. It never leaves the machine: control knows its public half and

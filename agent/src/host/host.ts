@@ -1,7 +1,7 @@
 import { readFile, statfs } from 'node:fs/promises';
 import { cpus, hostname, loadavg, machine, release, totalmem, type } from 'node:os';
 import type { RuntimeFinding } from '../runtime/runtime-finder.ts';
-import { readFileIfThere } from '../state-dir/atomic-file.ts';
+import { readFileIfThere } from '@rookery/wire/files.ts';
 import { AGENT_VERSION } from '../embedded.ts';
 
 /** Below this share of free disk the host asks for no more sandboxes. */

@@ -2,7 +2,7 @@ import type { AgentConfig } from '../config.ts';
 import { CredentialStore } from '../enrolment/credential.store.ts';
 import { OciRuntimeFinder } from '../runtime/runtime-finder.ts';
 import { SandboxStore } from '../sandboxes/sandbox.store.ts';
-import { lockHolder } from '../state-dir/lock.ts';
+import { lockHolder } from '@rookery/wire/process-lock.ts';
 import { stateDirAt } from '../state-dir/state-dir.ts';
 import { silentLogger } from '@rookery/wire/log.ts';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Logger } from '@rookery/wire/log.ts';
 import { z } from 'zod';
 import { containerName } from '../runtime/oci-runtime.ts';
-import { readFileIfThere, removeFileDurably, writeFileAtomic } from '../state-dir/atomic-file.ts';
+import { readFileIfThere, removeFileDurably, writeFileAtomic } from '@rookery/wire/files.ts';
 import { OBSERVED_STATUSES, type SandboxRecord } from './sandbox.state.ts';
 
 /** Epochs that one write to disk pays for; a restart skips what is left of them. */

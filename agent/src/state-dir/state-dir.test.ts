@@ -2,8 +2,8 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { newDirectory } from '../agent.fixture.ts';
 import { EpochCounter } from '../sandboxes/sandbox.store.ts';
-import { writeFileAtomic } from './atomic-file.ts';
-import { acquireLock, lockHolder } from './lock.ts';
+import { writeFileAtomic } from '@rookery/wire/files.ts';
+import { acquireLock, lockHolder } from '@rookery/wire/process-lock.ts';
 import { createStateDir } from './state-dir.ts';
 
 let directory: Awaited<ReturnType<typeof newDirectory>>;
@@ -36,9 +36,11 @@ describe('the lock of a state directory', () => {
   const path = () => `${directory.path}/agent.pid`;
 
   it('is held by one, and free when released', async () => {
-    const lock = await acquireLock(path());
+    const lock = await acquireLock(path(), (pid) => `Another agent (pid ${pid}) is here.`);
     expect(await lockHolder(path())).toBe(process.pid);
-    await expect(acquireLock(path())).rejects.toThrow(`Another agent (pid ${process.pid})`);
+    await expect(acquireLock(path(), (pid) => `Another agent (pid ${pid}) is here.`)).rejects.toThrow(
+      `Another agent (pid ${process.pid})`,
+    );
     await lock[Symbol.asyncDispose]();
     expect(await lockHolder(path())).toBeUndefined();
   });
@@ -49,13 +51,15 @@ describe('the lock of a state directory', () => {
     ['that is garbage', 'garbage'],
   ])('is taken over from one %s', async (_what, content) => {
     await writeFile(path(), content);
-    await using _lock = await acquireLock(path());
+    await using _lock = await acquireLock(path(), (pid) => `Another agent (pid ${pid}) is here.`);
     expect(await lockHolder(path())).toBe(process.pid);
   });
 
   it('goes to exactly one of many that start at once over a stale one', async () => {
     await writeFile(path(), 'garbage');
-    const results = await Promise.allSettled(Array.from({ length: 8 }, () => acquireLock(path())));
+    const results = await Promise.allSettled(
+      Array.from({ length: 8 }, () => acquireLock(path(), (pid) => `Another agent (pid ${pid}) is here.`)),
+    );
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
     expect(await readdir(directory.path)).toEqual(['agent.pid']);
   });

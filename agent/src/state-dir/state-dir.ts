@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { access, constants, mkdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { access, constants } from 'node:fs/promises';
+import { join } from 'node:path';
 import { StartupError } from '@rookery/wire/errors.ts';
+import { makeDirectory } from '@rookery/wire/files.ts';
 
 /** Everything one agent remembers, as paths. Two agents on one machine need two of these. */
 export interface StateDir {
@@ -54,17 +55,4 @@ export async function createStateDir(root: string): Promise<StateDir> {
     );
   }
   return state;
-}
-
-/** Not `mkdir` with `recursive`, which never returns below a directory like /proc that makes none. */
-async function makeDirectory(path: string, mode: number): Promise<void> {
-  try {
-    await mkdir(path, { mode });
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'EEXIST') return;
-    if (code !== 'ENOENT' || dirname(path) === path) throw error;
-    await makeDirectory(dirname(path), 0o755);
-    await mkdir(path, { mode });
-  }
 }

@@ -1,4 +1,5 @@
 import { StartupError } from '@rookery/wire/errors.ts';
+import { makeDirectory, readFileIfThere } from '@rookery/wire/files.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { constants, existsSync } from 'node:fs';
@@ -16,6 +17,8 @@ const run = promisify(execFile);
 export interface EmbeddedPostgres extends AsyncDisposable {
   /** Connection string of database `rookery`. */
   readonly url: string;
+  /** Resolves, with a sentence, when the server ends by itself. */
+  readonly ended: Promise<string>;
 }
 
 /** How long the server may take to accept connections, in ms; a recovery after a crash counts too. */
@@ -41,12 +44,12 @@ export async function startEmbeddedPostgres(
   onStep: (step: string) => void = () => {},
 ): Promise<EmbeddedPostgres> {
   const bin = await locateBinaries();
-  await makeDirectory(directory);
+  await prepareDirectory(directory);
   const data = join(directory, 'data');
   const user = await serverUser(onStep);
   const wrap = await launcher(user, [bin, directory]);
 
-  await claim(directory, data);
+  await stopLeftBehind(data);
   const password = await readOrCreatePassword(directory);
   if (!existsSync(join(data, 'PG_VERSION'))) {
     onStep('Creating the database');
@@ -56,8 +59,14 @@ export async function startEmbeddedPostgres(
   const server = await boot({ bin, data, port, wrap, log });
   const url = (database: string) => `postgres://rookery:${password}@127.0.0.1:${port}/${database}`;
   await createDatabase(url('postgres'));
+  const ended = new Promise<string>((resolve) =>
+    server.once('exit', (code, signal) =>
+      resolve(`The embedded PostgreSQL has ended by itself (${signal ?? `exit code ${code}`}).`),
+    ),
+  );
   return {
     url: url('rookery'),
+    ended,
     [Symbol.asyncDispose]: () => stop(server),
   };
 }
@@ -97,9 +106,9 @@ async function restoreSymlinks(root: string, native: string): Promise<void> {
   }
 }
 
-async function makeDirectory(directory: string): Promise<void> {
+async function prepareDirectory(directory: string): Promise<void> {
   try {
-    await mkdir(directory, { recursive: true, mode: 0o755 });
+    await makeDirectory(directory, 0o755);
     await access(directory, constants.W_OK);
   } catch (cause) {
     throw new StartupError(
@@ -220,35 +229,19 @@ async function initialise({ bin, data, directory, password, user, wrap }: InitOp
 }
 
 /**
- * A live server on the same files would be corrupted by a second one. One whose Rookery was killed
- * was left behind, and nobody else will stop it: that one is shut down.
+ * The server of a Rookery that was killed runs on, and nobody else will stop it. That the directory
+ * is not in use by a living Rookery is the caller's business: see the lock of the data directory.
  */
-async function claim(directory: string, data: string): Promise<void> {
-  const ownerFile = join(directory, 'owner');
-  const owner = (await readFile(ownerFile, 'utf8').catch(() => '')).trim();
-  const ownerPid = Number(owner.split(' ')[0]);
-  if (ownerPid && ownerPid !== process.pid && owner === (await processIdentity(ownerPid))) {
-    throw new StartupError(
-      `Another Rookery (process ${ownerPid}) uses the data directory ${dirname(directory)}; stop it or set ROOKERY_DATA_DIR.`,
-    );
-  }
-  const serverPid = Number((await readFile(join(data, 'postmaster.pid'), 'utf8').catch(() => '')).split('\n')[0]);
-  const serverCommand = serverPid ? await readFile(`/proc/${serverPid}/cmdline`, 'utf8').catch(() => '') : '';
-  if (serverCommand.includes(data)) {
-    process.kill(serverPid, 'SIGINT');
-    await until(
-      () => !existsSync(`/proc/${serverPid}`),
-      STOP_DEADLINE_MS,
-      `PostgreSQL (process ${serverPid}), left behind by an earlier run, does not stop; end it and start again.`,
-    );
-  }
-  await writeFile(ownerFile, await processIdentity(process.pid));
-}
-
-/** A process id with the moment the process started, because ids are used again. */
-async function processIdentity(pid: number): Promise<string> {
-  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')).split(') ')[1]?.split(' ');
-  return `${pid} ${fields?.[19] ?? 'gone'}`;
+async function stopLeftBehind(data: string): Promise<void> {
+  const pid = Number((await readFileIfThere(join(data, 'postmaster.pid')))?.split('\n')[0] ?? 0);
+  const command = pid ? await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '') : '';
+  if (!command.includes(data)) return;
+  process.kill(pid, 'SIGINT');
+  await until(
+    () => !existsSync(`/proc/${pid}`),
+    STOP_DEADLINE_MS,
+    `PostgreSQL (process ${pid}), left behind by an earlier run, does not stop; end it and start again.`,
+  );
 }
 
 async function until(done: () => boolean, deadlineMs: number, otherwise: string): Promise<void> {
@@ -312,7 +305,6 @@ async function boot({ bin, data, port, wrap, log }: BootOptions): Promise<ChildP
     server.once('exit', () => reject(new StartupError(`The embedded PostgreSQL did not start: ${lastLine}`)));
     server.once('exit', () => clearTimeout(deadline));
   });
-  server.on('exit', (code, signal) => log.warn({ code, signal }, 'the embedded PostgreSQL has ended'));
   return server;
 }
 

@@ -116,7 +116,8 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     tunnels: pool,
     async [Symbol.asyncDispose]() {
       await pool[Symbol.asyncDispose]();
-      await events.idle();
+      await convergence.idle();
+      await events[Symbol.asyncDispose]();
       await hub[Symbol.asyncDispose]();
     },
   };

@@ -98,11 +98,18 @@ function whileEntitled<T>(
       () => {},
     );
   }, RIGHTS_CHECK_MS);
+  // A stream that nobody reads to its end must not keep the process alive.
+  check.unref();
   return {
     async next() {
-      const step = await source.next();
-      if (step.done) clearInterval(check);
-      return step;
+      try {
+        const step = await source.next();
+        if (step.done) clearInterval(check);
+        return step;
+      } catch (error) {
+        clearInterval(check);
+        throw error;
+      }
     },
     async return(value) {
       clearInterval(check);

@@ -9,6 +9,10 @@ import type { SubgraphRequest, SubgraphResponse, SubgraphTransport } from './tra
 /** How long control may take for a query or mutation, in ms. Above the longest command (240 s) plus a sandbox's start. */
 const REQUEST_TIMEOUT_MS = 280_000;
 
+/** How often a quiet connection to control is tried, in ms, and how long control may take to answer. */
+const PING_MS = 10_000;
+const PONG_MS = 5_000;
+
 /** How long control may take to say that it is there, in ms. */
 const READY_TIMEOUT_MS = 2_000;
 
@@ -33,13 +37,25 @@ export function networkTransport(controlUrl: string, secret: string): SubgraphTr
         super(url, protocols, { headers });
       }
     }
-    const client = createClient({
+    let pong: NodeJS.Timeout | undefined;
+    const client: Client = createClient({
       url: `${base.replace(/^http/, 'ws')}${subgraphPath(subgraph)}`,
       webSocketImpl: GatewaySocket,
       // A stream is not resubscribed here: it would silently lose what happened in between. Its
       // browser comes back with its cursor instead.
       retryAttempts: 0,
-      keepAlive: 10_000,
+      keepAlive: PING_MS,
+      connectionAckWaitTimeout: PONG_MS,
+      on: {
+        // A link that is dead without saying so would leave every browser "live" and silent.
+        ping: (received) => {
+          if (!received) pong = setTimeout(() => client.terminate(), PONG_MS);
+        },
+        pong: (received) => {
+          if (received) clearTimeout(pong);
+        },
+        closed: () => clearTimeout(pong),
+      },
     });
     clients.set(subgraph, client);
     return client;
@@ -52,7 +68,7 @@ export function networkTransport(controlUrl: string, secret: string): SubgraphTr
         : post(`${base}${subgraphPath(subgraph)}`, headers, request),
     async isReady() {
       try {
-        return (await fetch(`${base}/healthz`, { signal: AbortSignal.timeout(READY_TIMEOUT_MS) })).ok;
+        return (await fetch(`${base}/readyz`, { signal: AbortSignal.timeout(READY_TIMEOUT_MS) })).ok;
       } catch {
         return false;
       }

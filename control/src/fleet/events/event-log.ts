@@ -39,11 +39,12 @@ const SEQUENCE_BATCH = 5_000;
  * the positions of one object follow its revisions: a second change of an object can only begin to
  * write after the first has committed (docs/adr/0003-events-are-sequenced-after-commit.md).
  */
-export class EventLog {
+export class EventLog implements AsyncDisposable {
   readonly #database: FleetDatabase;
   readonly #log: Logger;
   #sequencing: Promise<void> | undefined;
   #again = false;
+  #disposed = false;
 
   constructor(database: FleetDatabase, log: Logger) {
     this.#database = database;
@@ -65,6 +66,7 @@ export class EventLog {
 
   /** Sequences soon. Calls while it is under way are folded into one more round. */
   nudge(): void {
+    if (this.#disposed) return;
     if (this.#sequencing) {
       this.#again = true;
       return;
@@ -120,6 +122,12 @@ export class EventLog {
   /** Waits for a round that is under way. */
   async idle(): Promise<void> {
     while (this.#sequencing) await this.#sequencing;
+  }
+
+  /** Ends with the round that is under way; what is left is numbered by whoever comes next. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.idle();
+    this.#disposed = true;
   }
 }
 

@@ -102,7 +102,7 @@ export class HostService {
     const requestHash = sha256(JSON.stringify(request));
     const known = idempotencyKey ? await this.#retried(someone, idempotencyKey, requestHash) : undefined;
     if (known) return known;
-    return this.#create(actorOf(someone), {
+    const fields = {
       name,
       kind,
       teamId: owner.teamId,
@@ -112,33 +112,52 @@ export class HostService {
       createdBy: someone.userId,
       idempotencyKey: idempotencyKey ?? null,
       requestHash,
-    });
+    };
+    try {
+      return await this.#create(actorOf(someone), fields);
+    } catch (error) {
+      // The same request twice at once: the other one was first, and this is its repetition.
+      const taken = error instanceof NameTaken || isUniqueViolation(error, 'hosts_idempotency_key');
+      const first = taken && idempotencyKey ? await this.#retried(someone, idempotencyKey, requestHash) : undefined;
+      if (!first) throw error;
+      return first;
+    }
   }
 
   /**
-   * Makes the platform host for the machine that control itself runs on (embedded mode). Nobody asks
-   * for it, so nobody is authorized; the name is made free when it is taken.
+   * The platform host for the machine that control itself runs on (embedded mode), with a fresh
+   * token. Nobody asks for it, so nobody is authorized; the name is made free when it is taken. One
+   * that was made for the machine and never joined, because the first start was interrupted, is used.
    */
   async createLocal(machineName: string): Promise<CreatedHost> {
-    const base =
-      machineName
-        .toLowerCase()
-        .replace(/[^a-z0-9._-]+/g, '-')
-        .replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, '')
-        .slice(0, 50) || 'local';
+    const waiting = await this.#deps.database.transaction(async (tx) => {
+      const host = await tx
+        .selectFrom('Host')
+        .selectAll()
+        .where('provider', '=', LOCAL_PROVIDER)
+        .where('createdBy', 'is', null)
+        .where('registeredAt', 'is', null)
+        .where('deletedAt', 'is', null)
+        .where('requestHash', '=', sha256(machineName))
+        .forUpdate()
+        .executeTakeFirst();
+      return host && this.#created(host, await replaceToken(tx, host.id));
+    });
+    if (waiting) return waiting;
+
+    const base = hostNameFor(machineName);
     for (let attempt = 1; ; attempt++) {
       try {
-        const name = attempt === 1 ? base : `${base}-${attempt}`;
         return await this.#create('control', {
-          name,
+          name: attempt === 1 ? base : `${base}-${attempt}`,
           kind: 'PLATFORM',
           teamId: null,
           labels: [],
-          provider: 'local',
+          provider: LOCAL_PROVIDER,
           availabilityZone: null,
           createdBy: null,
           idempotencyKey: null,
-          requestHash: null,
+          requestHash: sha256(machineName),
         });
       } catch (error) {
         if (!(error instanceof NameTaken) || attempt >= 100) throw error;
@@ -204,8 +223,7 @@ export class HostService {
       if (!host) return undefined;
       // Once a machine has joined, a second token would let a second machine in.
       if (host.requestHash !== requestHash || host.registeredAt || host.deletedAt) throw new IdempotencyKeyReused();
-      await tx.deleteFrom('RegistrationToken').where('hostId', '=', host.id).execute();
-      return this.#created(host, await issueToken(tx, host.id));
+      return this.#created(host, await replaceToken(tx, host.id));
     });
   }
 
@@ -285,6 +303,25 @@ async function issueToken(tx: FleetTransaction, hostId: string): Promise<IssuedT
     .values({ hash: sha256(token), hostId, expiresAt, createdAt: new Date() })
     .execute();
   return { token, expiresAt };
+}
+
+/** In place of one that nobody has seen. */
+async function replaceToken(tx: FleetTransaction, hostId: string): Promise<IssuedToken> {
+  await tx.deleteFrom('RegistrationToken').where('hostId', '=', hostId).execute();
+  return issueToken(tx, hostId);
+}
+
+/** Where the machine of embedded mode is. */
+const LOCAL_PROVIDER = 'local';
+
+/** A machine's own name, as far as it can be a host's. */
+function hostNameFor(machineName: string): string {
+  const name = machineName
+    .toLowerCase()
+    .replace(/[^a-z0-9._-]+/g, '-')
+    .slice(0, 50)
+    .replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, '');
+  return name || 'local';
 }
 
 /** What to paste on the machine that is to become the host. */

@@ -73,6 +73,11 @@ export class Convergence {
     if (this.#pushing.get(sandboxId) === mine) this.#pushing.delete(sandboxId);
   }
 
+  /** Waits for the pushes that are under way. */
+  async idle(): Promise<void> {
+    while (this.#pushing.size > 0) await Promise.all(this.#pushing.values());
+  }
+
   /**
    * Compares everything a host has with everything it should have. What differs is pushed, without
    * being waited for: one slow sandbox must not keep the host's others, or its place, waiting.

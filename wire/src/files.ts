@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { open, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /**
@@ -7,7 +7,7 @@ import { dirname } from 'node:path';
  * whole: temporary file in the same directory, fsync, rename, fsync of the directory (without the
  * last one the rename itself may be lost with the power).
  *
- * @param mode default 0600, because most of what the agent keeps is secret.
+ * @param mode default 0600, because most of what is kept so is secret.
  */
 export async function writeFileAtomic(path: string, content: string, mode = 0o600): Promise<void> {
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
@@ -49,5 +49,22 @@ async function syncDirectory(path: string): Promise<void> {
     await directory.sync();
   } finally {
     await directory.close();
+  }
+}
+
+/**
+ * Makes a directory and those above it that are missing (with mode 0755).
+ *
+ * Not `mkdir` with `recursive`, which never returns below a directory like /proc that makes none.
+ */
+export async function makeDirectory(path: string, mode: number): Promise<void> {
+  try {
+    await mkdir(path, { mode });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT' || dirname(path) === path) throw error;
+    await makeDirectory(dirname(path), 0o755);
+    await mkdir(path, { mode });
   }
 }

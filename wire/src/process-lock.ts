@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { StartupError } from '@rookery/wire/errors.ts';
-import { readFileIfThere } from './atomic-file.ts';
+import { StartupError } from './errors.ts';
+import { readFileIfThere } from './files.ts';
 
-/** Tries before giving up when several agents start at once and keep taking the stale lock from each other. */
+/** Tries before giving up when several processes start at once and keep taking the stale lock from each other. */
 const TAKEOVER_ATTEMPTS = 5;
 
 interface LockOwner {
@@ -13,7 +13,7 @@ interface LockOwner {
   readonly bootId: string;
 }
 
-/** The pid of the agent that runs on a state directory, or undefined. */
+/** The pid of the process that holds a lock, or undefined. */
 export async function lockHolder(path: string): Promise<number | undefined> {
   const text = await readFileIfThere(path);
   const owner = text === undefined ? undefined : parseOwner(text);
@@ -21,13 +21,14 @@ export async function lockHolder(path: string): Promise<number | undefined> {
 }
 
 /**
- * Takes the lock of a state directory. A lock whose process is gone is taken over.
+ * Takes a lock that is kept until it is disposed or its process ends. A lock whose process is gone is taken over.
  *
  * A file and not flock(2), which Node does not offer.
  *
- * @throws {StartupError} when another agent holds it.
+ * @param refusal what to tell the operator when the process `pid` holds it, in one sentence.
+ * @throws {StartupError} when another process holds it.
  */
-export async function acquireLock(path: string): Promise<AsyncDisposable> {
+export async function acquireLock(path: string, refusal: (pid: number) => string): Promise<AsyncDisposable> {
   const mine = JSON.stringify({ pid: process.pid, ...(await identityOf(process.pid)) } satisfies Partial<LockOwner>);
   for (let attempt = 0; attempt < TAKEOVER_ATTEMPTS; attempt++) {
     if (await linkWhole(path, mine)) return { [Symbol.asyncDispose]: () => release(path, mine) };
@@ -35,13 +36,11 @@ export async function acquireLock(path: string): Promise<AsyncDisposable> {
     if (theirs === undefined) continue;
     const owner = parseOwner(theirs);
     if (owner && (await isAlive(owner))) {
-      throw new StartupError(
-        `Another agent (pid ${owner.pid}) already runs on this state directory; stop it first or choose another one with --state-dir.`,
-      );
+      throw new StartupError(refusal(owner.pid));
     }
     await removeStale(path, theirs);
   }
-  throw new StartupError('Another agent is starting on this state directory at the same time; try again.');
+  throw new StartupError('Several processes are starting on the same directory at once; try again.');
 }
 
 /** link(2) makes the lock appear with its whole content or not at all. */
