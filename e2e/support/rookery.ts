@@ -73,7 +73,7 @@ export class Rookery {
   /** Kills the one process that is the control plane, as running out of memory would; its children live on. */
   async kill(): Promise<void> {
     const { dataDir } = this.#place;
-    const owner = Number((await readFile(join(dataDir, 'postgres/owner'), 'utf8')).split(' ')[0]);
+    const { pid: owner } = JSON.parse(await readFile(join(dataDir, 'rookery.pid'), 'utf8')) as { pid: number };
     const members = await this.process.members();
     if (!members.some(({ pid }) => pid === owner))
       throw new Error(`process ${owner} is not one that this story started`);
