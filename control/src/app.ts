@@ -100,7 +100,14 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
   );
   agentUrl = (config.ROOKERY_AGENT_URL ?? reachableAddress(host, agents.port)).replace(/\/+$/, '');
 
-  const subgraphs = [accounts.subgraph, fleet.subgraph, createNodes()];
+  const idsOf = (rows: readonly { readonly id: string }[]): string[] => rows.map(({ id }) => id);
+  const nodes = createNodes({
+    Host: async (viewer, ids) => idsOf(await fleet.services.hosts.findMany(viewer, ids)),
+    Sandbox: async (viewer, ids) => idsOf(await fleet.services.sandboxes.findMany(viewer, ids)),
+    Team: async (viewer, ids) => idsOf(await accounts.services.teams.visible(viewer, ids)),
+    User: async (viewer, ids) => idsOf(await accounts.services.users.visible(viewer, ids)),
+  });
+  const subgraphs = [accounts.subgraph, fleet.subgraph, nodes];
   const viewer = (token: string | undefined): Promise<Viewer | null> => accounts.port.viewer(token);
   const subgraphServer = serveSubgraphs
     ? stack.use(await serve(config, { subgraphs, viewer, isReady, log }))

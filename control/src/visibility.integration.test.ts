@@ -168,6 +168,30 @@ describe('another team', () => {
   });
 });
 
+describe('node(id)', () => {
+  const nodes = 'query ($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }';
+
+  test('finds what the viewer may see, in the order of the ids, and nothing else', async () => {
+    const wanted = [ids.sandbox, 'garbage', ids.host, toGlobalId('Host', randomUUID()), ids.platformHost, ids.team];
+    const found = [
+      { __typename: 'Sandbox', id: ids.sandbox },
+      null,
+      { __typename: 'Host', id: ids.host },
+      null,
+      null,
+      { __typename: 'Team', id: ids.team },
+    ];
+    expect(await data(owner, nodes, { ids: wanted }, 'nodes')).toEqual({ nodes: found });
+  });
+
+  test.each(['stranger', 'nobody'])('finds nothing of another team’s for %s', async (who) => {
+    const token = who === 'stranger' ? stranger : undefined;
+    expect(await data(token, nodes, { ids: [ids.sandbox, ids.host, ids.team] }, 'nodes')).toEqual({
+      nodes: [null, null, null],
+    });
+  });
+});
+
 describe('a platform host', () => {
   test('is seen by platform admins only', async () => {
     const query = 'query ($h: ID!) { host(id: $h) { kind } }';

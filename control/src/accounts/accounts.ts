@@ -58,7 +58,7 @@ function context(viewer: Viewer | null, services: AccountsServices): AccountsCon
     services,
     loaders: {
       team: new DataLoader(async (ids) => inOrder(ids, viewer ? await services.teams.visible(viewer, ids) : [])),
-      user: new DataLoader(async (ids) => inOrder(ids, await services.users.byIds(ids))),
+      user: new DataLoader(async (ids) => inOrder(ids, viewer ? await services.users.visible(viewer, ids) : [])),
     },
   };
 }

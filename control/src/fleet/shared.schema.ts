@@ -5,13 +5,17 @@ import { IdempotencyKeyReused, UserError } from '../kernel/user-errors.ts';
 import type { FleetBuilder } from './builder.ts';
 import { STREAM_KINDS } from './events/change-stream.ts';
 import type { Label } from './hosts/host.entity.ts';
-import type { Page } from './hosts/host.service.ts';
+import type { EventHub } from './events/event-hub.ts';
+import { toCursor } from './events/change-stream.ts';
+import type { Page } from './paging.ts';
 
 /** Types that hosts and sandboxes share. */
 export function addShared(builder: FleetBuilder) {
-  builder.externalRef('Team', builder.keyDirective(builder.selection<{ id: string }>('id'), false)).implement({
-    externalFields: (t) => ({ id: t.id() }),
-  });
+  const Team = builder
+    .externalRef('Team', builder.keyDirective(builder.selection<{ id: string }>('id'), false))
+    .implement({
+      externalFields: (t) => ({ id: t.id() }),
+    });
 
   const LabelRef = builder.objectRef<Label>('Label').implement({
     fields: (t) => ({ key: t.exposeString('key'), value: t.exposeString('value') }),
@@ -25,7 +29,7 @@ export function addShared(builder: FleetBuilder) {
     values: STREAM_KINDS,
   });
   builder.objectType(IdempotencyKeyReused, { name: 'IdempotencyKeyReused', interfaces: [UserError] });
-  return { Label: LabelRef, LabelInput, ChangeKind };
+  return { Team, Label: LabelRef, LabelInput, ChangeKind };
 }
 
 export type SharedTypes = ReturnType<typeof addShared>;
@@ -46,17 +50,29 @@ export const NO_SUCH_ROW = '00000000-0000-0000-0000-000000000000';
 /** Most rows on one page. */
 const MAX_PAGE = 500;
 
-/** A cursor connection over rows in descending order of their (time-ordered) ids. */
-export function connectionByIds<Row extends { id: string }>(
-  args: {
-    first?: number | null | undefined;
-    last?: number | null | undefined;
-    after?: string | null | undefined;
-    before?: string | null | undefined;
-  },
+interface PageArguments {
+  readonly first?: number | null | undefined;
+  readonly last?: number | null | undefined;
+  readonly after?: string | null | undefined;
+  readonly before?: string | null | undefined;
+}
+
+/** What a list's connection knows besides its rows. */
+export interface Listing<Filter> {
+  readonly filter: Filter;
+  /** Of the event log, from before the rows were read: they may hold more than this position, never less. */
+  readonly eventCursor: string;
+}
+
+/** A cursor connection over rows in descending order of their (time-ordered) ids, with its {@link Listing}. */
+export async function listConnection<Row extends { id: string }, Filter>(
+  hub: EventHub,
+  args: PageArguments,
+  filter: Filter,
   load: (page: Page) => Promise<Row[]>,
 ) {
-  return resolveCursorConnection<Promise<Row[]>>(
+  const eventCursor = toCursor(hub.position);
+  const connection = await resolveCursorConnection<Promise<Row[]>>(
     { args, defaultSize: 50, maxSize: MAX_PAGE, toCursor: (row: Row) => encodeCursor(row.id) },
     ({ before, after, limit, inverted }) =>
       load({
@@ -66,7 +82,12 @@ export function connectionByIds<Row extends { id: string }>(
         ...(before === undefined ? {} : { before: decodeCursor(before) }),
       }),
   );
+  // Pothos types a connection by its rows alone; see `listingOf`.
+  return { ...connection, filter, eventCursor } as typeof connection & Listing<Filter>;
 }
+
+/** The {@link Listing} that {@link listConnection} put into a connection. */
+export const listingOf = <Filter>(connection: unknown): Listing<Filter> => connection as Listing<Filter>;
 
 const encodeCursor = (id: string): string => Buffer.from(`r1:${id}`).toString('base64url');
 

@@ -25,18 +25,15 @@ export interface SubgraphTypes<Context extends SubgraphContext> {
  * A Pothos builder set up as every subgraph needs it: federation, Relay ids and connections, errors
  * as union members, `DateTime`, and the {@link UserError}s that both subgraphs answer with.
  */
-export function createSubgraphBuilder<Context extends SubgraphContext>(
-  options: { nodeQueries?: boolean; userErrors?: boolean } = {},
-) {
-  const nodeQueries = options.nodeQueries
-    ? {}
-    : { nodeQueryOptions: false as const, nodesQueryOptions: false as const };
+export function createSubgraphBuilder<Context extends SubgraphContext>(options: { userErrors?: boolean } = {}) {
   const builder = new SchemaBuilder<SubgraphTypes<Context>>({
     // The errors plugin comes first, so that it wraps what the others add.
     plugins: [ErrorsPlugin, RelayPlugin, DirectivesPlugin, FederationPlugin],
     defaultFieldNullability: false,
     relay: {
-      ...nodeQueries,
+      // `node` and `nodes` are a subgraph of their own.
+      nodeQueryOptions: false,
+      nodesQueryOptions: false,
       cursorType: 'String',
       pageInfoTypeOptions: { shareable: true },
     },

@@ -7,11 +7,24 @@ import { InvalidInput } from './user-errors.ts';
  * @throws {InvalidInput} naming the first field that is wrong, in words for people.
  */
 export function parseInput<T extends z.ZodType>(schema: T, input: unknown): z.output<T> {
+  const nul = pathOfNul(input);
+  if (nul) throw new InvalidInput(`${nul.join('.')}: must not hold a NUL character`, ['input', ...nul]);
   const parsed = schema.safeParse(input);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const path = (issue?.path ?? []).map(String);
   throw new InvalidInput(`${path.join('.') || 'input'}: ${issue?.message ?? 'not valid'}`, ['input', ...path]);
+}
+
+/** Where in an input a text holds U+0000, which PostgreSQL does not store. */
+function pathOfNul(value: unknown): string[] | undefined {
+  if (typeof value === 'string') return value.includes('\u0000') ? [] : undefined;
+  if (typeof value !== 'object' || value === null) return undefined;
+  for (const [key, inner] of Object.entries(value)) {
+    const path = pathOfNul(inner);
+    if (path) return [key, ...path];
+  }
+  return undefined;
 }
 
 /** Field types that inputs share. */

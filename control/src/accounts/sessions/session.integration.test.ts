@@ -41,6 +41,7 @@ describe('signing in', () => {
     ['', 'x', 'email'],
     ['a@b.c', '', 'password'],
     ['a@b.c', 'x'.repeat(2_000), 'password'],
+    ['a\u0000@b.c', 'x', 'email'],
   ])('with a field that cannot be right names it', async (email, password, field) => {
     await expect(signIn(email, password)).rejects.toMatchObject({ code: 'INVALID_INPUT', path: ['input', field] });
   });

@@ -18,12 +18,12 @@ export function addSessions(
     fields: (t) => ({
       user: t.field({
         type: User,
-        resolve: async (viewer, _args, { loaders }) => (await loaders.user.load(viewer.userId)) as UserRow,
+        // Not through the loader: during a sign-in the request itself has no viewer yet.
+        resolve: async (viewer, _args, { services }) => (await services.users.byIds([viewer.userId]))[0] as UserRow,
       }),
       isAdmin: t.exposeBoolean('isAdmin', { description: 'Whether they administer the whole platform.' }),
       memberships: t.field({
         type: [TeamMembership],
-        // Not through the loader: during a sign-in the request itself has no viewer yet.
         resolve: async (viewer, _args, { services }) => {
           const teams = await services.teams.visible(viewer, [...viewer.roles.keys()]);
           return teams

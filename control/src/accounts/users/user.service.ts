@@ -1,5 +1,6 @@
 import { hash, verify } from '@node-rs/argon2';
 import { v7 as uuidv7 } from 'uuid';
+import type { Viewer } from '../../kernel/viewer.ts';
 import type { AccountsDatabase, UserRow } from '../tables.ts';
 
 /**
@@ -56,6 +57,11 @@ export class UserService {
       .executeTakeFirst();
     const matches = await verify(user?.passwordHash ?? (await this.#decoy), password);
     return matches && user?.passwordHash ? user : undefined;
+  }
+
+  /** Those of the users that the viewer may know of: themselves; everyone for a platform admin. */
+  async visible(viewer: Viewer, ids: readonly string[]): Promise<UserRow[]> {
+    return this.byIds(ids.filter((id) => viewer.isAdmin || id === viewer.userId));
   }
 
   async byIds(ids: readonly string[]): Promise<UserRow[]> {

@@ -8,9 +8,9 @@ import {
   UserError,
 } from '../../kernel/user-errors.ts';
 import type { FleetBuilder } from '../builder.ts';
-import { toCursor, type StreamItem } from '../events/change-stream.ts';
+import type { StreamItem } from '../events/change-stream.ts';
 import type { SandboxTypes } from '../sandboxes/sandbox.schema.ts';
-import { connectionByIds, idArgument, NO_SUCH_ROW, type SharedTypes } from '../shared.schema.ts';
+import { listConnection, listingOf, idArgument, NO_SUCH_ROW, type SharedTypes } from '../shared.schema.ts';
 import type { HostLeaseRow, HostRow, SandboxRow } from '../tables.ts';
 import { HostHasSandboxes, type DeletedHost } from './host-deletion.service.ts';
 import { hostChanges } from './host.stream.ts';
@@ -35,7 +35,7 @@ export type HostRef = ReturnType<typeof declareHost>;
 export function addHosts(
   builder: FleetBuilder,
   Host: HostRef,
-  { Label, LabelInput, ChangeKind }: SharedTypes,
+  { Team, Label, LabelInput, ChangeKind }: SharedTypes,
   { Sandbox, sandboxConnection }: SandboxTypes,
 ): void {
   const HostKind = builder.enumType('HostKind', {
@@ -104,10 +104,10 @@ export function addHosts(
       }),
       conditions: t.field({ type: [Condition], resolve: hostConditions }),
       team: t.field({
-        type: 'Team' as never,
+        type: Team,
         nullable: true,
         description: 'Null for platform hosts.',
-        resolve: (host) => (host.teamId ? { id: toGlobalId('Team', host.teamId) } : null) as never,
+        resolve: (host) => (host.teamId ? { id: toGlobalId('Team', host.teamId) } : null),
       }),
       provider: t.exposeString('provider', { nullable: true }),
       availabilityZone: t.exposeString('availabilityZone', { nullable: true }),
@@ -164,11 +164,11 @@ export function addHosts(
       fields: (t) => ({
         totalCount: t.int({
           resolve: (connection, _args, { viewer, services }) =>
-            services.hosts.count(viewer, (connection as unknown as { filter: HostFilter }).filter),
+            services.hosts.count(viewer, listingOf<HostFilter>(connection).filter),
         }),
         eventCursor: t.string({
           description: 'Subscribe with `after` set to this and nothing that happens after this list is missed.',
-          resolve: (connection) => (connection as unknown as { eventCursor: string }).eventCursor,
+          resolve: (connection) => listingOf(connection).eventCursor,
         }),
       }),
     },
@@ -199,10 +199,7 @@ export function addHosts(
           teamId: idArgument('Team', teamId),
           status: status ?? undefined,
         };
-        // Taken before the rows are read: they may hold more than this position, never less.
-        const eventCursor = toCursor(services.hub.position);
-        const connection = await connectionByIds(page, (wanted) => services.hosts.list(viewer, filter, wanted));
-        return { ...connection, filter, eventCursor } as never;
+        return listConnection(services.hub, page, filter, (wanted) => services.hosts.list(viewer, filter, wanted));
       },
     }),
   }));

@@ -12,6 +12,7 @@ import { actorOf, teamsOf, type Actor, type Viewer } from '../../kernel/viewer.t
 import { toCursor } from '../events/change-stream.ts';
 import type { EventHub } from '../events/event-hub.ts';
 import type { EventLog } from '../events/event-log.ts';
+import type { Page } from '../paging.ts';
 import type { FleetDatabase, FleetTransaction, HostLeaseRow, HostRow } from '../tables.ts';
 import { HOST_KINDS, type HostKind, type HostStatus } from './host.state.ts';
 
@@ -37,16 +38,6 @@ export interface HostFilter {
   readonly kind?: HostKind | undefined;
   readonly teamId?: string | undefined;
   readonly status?: HostStatus | undefined;
-}
-
-/** One page of a list, newest first. */
-export interface Page {
-  readonly limit: number;
-  /** Rows after this id in the list's order. */
-  readonly after?: string | undefined;
-  readonly before?: string | undefined;
-  /** From the end of the list towards its beginning. */
-  readonly inverted: boolean;
 }
 
 /** How long a registration token can be spent, in seconds. Longer is kinder to slow hands and to whoever finds it. */

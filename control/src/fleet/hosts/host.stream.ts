@@ -1,7 +1,7 @@
 import { may, signedIn } from '../../kernel/authority.ts';
 import type { FleetContext } from '../builder.ts';
 import { ChangeStream, withDates } from '../events/change-stream.ts';
-import type { Page } from './host.service.ts';
+import { everyPage } from '../paging.ts';
 import type { HostRow } from '../tables.ts';
 import type { HostKind } from './host.state.ts';
 
@@ -35,17 +35,4 @@ export function hostChanges(
       return hostId === undefined ? rows : rows.filter(({ id }) => id === hostId);
     },
   });
-}
-
-/** Rows of one page of a snapshot. */
-const SNAPSHOT_PAGE = 1_000;
-
-/** All rows of a list, page by page. */
-export async function everyPage<Row extends { id: string }>(load: (page: Page) => Promise<Row[]>): Promise<Row[]> {
-  const rows: Row[] = [];
-  for (;;) {
-    const page = await load({ limit: SNAPSHOT_PAGE, inverted: false, after: rows.at(-1)?.id });
-    rows.push(...page);
-    if (page.length < SNAPSHOT_PAGE) return rows;
-  }
 }

@@ -2,7 +2,7 @@ import type { ObjectFieldBuilder } from '@pothos/core';
 import { fromGlobalId, toGlobalId } from '../../kernel/global-id.ts';
 import { IdempotencyKeyReused, InvalidInput, NotFound, NotPermitted, UserError } from '../../kernel/user-errors.ts';
 import type { FleetBuilder } from '../builder.ts';
-import { toCursor, type StreamItem } from '../events/change-stream.ts';
+import type { StreamItem } from '../events/change-stream.ts';
 import type { HostRef } from '../hosts/host.schema.ts';
 import { NoHostFits } from '../placement/placement.service.ts';
 import {
@@ -11,7 +11,7 @@ import {
   type Placement as PlacementRecord,
   type PlacementRejection as PlacementRejectionRecord,
 } from '../placement/placement.ts';
-import { connectionByIds, idArgument, NO_SUCH_ROW, type SharedTypes } from '../shared.schema.ts';
+import { listConnection, listingOf, idArgument, NO_SUCH_ROW, type SharedTypes } from '../shared.schema.ts';
 import type { HostRow, SandboxRow } from '../tables.ts';
 import { HostUnavailable, SandboxNotRunning, type ExecOutput } from './exec.service.ts';
 import type { SandboxFilter, SandboxWithCursor } from './sandbox.service.ts';
@@ -19,7 +19,11 @@ import { SANDBOX_STATUSES } from './sandbox.state.ts';
 import { sandboxChanges } from './sandbox.stream.ts';
 
 /** `Sandbox` and its queries, mutations and subscription. */
-export function addSandboxes(builder: FleetBuilder, Host: HostRef, { Label, LabelInput, ChangeKind }: SharedTypes) {
+export function addSandboxes(
+  builder: FleetBuilder,
+  Host: HostRef,
+  { Team, Label, LabelInput, ChangeKind }: SharedTypes,
+) {
   const SandboxStatus = builder.enumType('SandboxStatus', {
     description:
       'MISSING: its host is silent; reversible. STOPPED and ERROR: nothing runs any more, statusReason says why.',
@@ -58,9 +62,9 @@ export function addSandboxes(builder: FleetBuilder, Host: HostRef, { Label, Labe
         resolve: (sandbox, _args, { loaders }) => loaders.host.load(sandbox.hostId),
       }),
       team: t.field({
-        type: 'Team' as never,
+        type: Team,
         nullable: true,
-        resolve: (sandbox) => ({ id: toGlobalId('Team', sandbox.teamId) }) as never,
+        resolve: (sandbox) => ({ id: toGlobalId('Team', sandbox.teamId) }),
       }),
       template: t.exposeString('template'),
       vcpus: t.float({ resolve: (sandbox) => sandbox.milliVcpus / 1_000 }),
@@ -92,11 +96,11 @@ export function addSandboxes(builder: FleetBuilder, Host: HostRef, { Label, Labe
       fields: (t) => ({
         totalCount: t.int({
           resolve: (connection, _args, { viewer, services }) =>
-            services.sandboxes.count(viewer, (connection as unknown as { filter: SandboxFilter }).filter),
+            services.sandboxes.count(viewer, listingOf<SandboxFilter>(connection).filter),
         }),
         eventCursor: t.string({
           description: 'Subscribe with `after` set to this and nothing that happens after this list is missed.',
-          resolve: (connection) => (connection as unknown as { eventCursor: string }).eventCursor,
+          resolve: (connection) => listingOf(connection).eventCursor,
         }),
       }),
     },
@@ -113,9 +117,7 @@ export function addSandboxes(builder: FleetBuilder, Host: HostRef, { Label, Labe
       args: t.arg.connectionArgs(),
       resolve: async (parent, page, { viewer, services }) => {
         const filter = filterOf(parent);
-        const eventCursor = toCursor(services.hub.position);
-        const connection = await connectionByIds(page, (wanted) => services.sandboxes.list(viewer, filter, wanted));
-        return { ...connection, filter, eventCursor } as never;
+        return listConnection(services.hub, page, filter, (wanted) => services.sandboxes.list(viewer, filter, wanted));
       },
     });
 
@@ -143,10 +145,7 @@ export function addSandboxes(builder: FleetBuilder, Host: HostRef, { Label, Labe
           teamId: idArgument('Team', teamId),
           status: status ?? undefined,
         };
-        // Taken before the rows are read: they may hold more than this position, never less.
-        const eventCursor = toCursor(services.hub.position);
-        const connection = await connectionByIds(page, (wanted) => services.sandboxes.list(viewer, filter, wanted));
-        return { ...connection, filter, eventCursor } as never;
+        return listConnection(services.hub, page, filter, (wanted) => services.sandboxes.list(viewer, filter, wanted));
       },
     }),
   }));

@@ -11,7 +11,7 @@ import { actorOf, teamsOf, type Viewer } from '../../kernel/viewer.ts';
 import { toCursor } from '../events/change-stream.ts';
 import type { EventHub } from '../events/event-hub.ts';
 import type { EventLog } from '../events/event-log.ts';
-import type { Page } from '../hosts/host.service.ts';
+import type { Page } from '../paging.ts';
 import { reserve } from '../placement/placement.service.ts';
 import type { FleetDatabase, SandboxRow } from '../tables.ts';
 import type { Convergence } from './convergence.service.ts';
@@ -163,17 +163,6 @@ export class SandboxService {
     return Number(count);
   }
 
-  /** What one host has that was not destroyed yet, whoever's it is. */
-  async onHost(hostId: string): Promise<SandboxRow[]> {
-    return this.#deps.database.query
-      .selectFrom('Sandbox')
-      .selectAll()
-      .where('hostId', '=', hostId)
-      .where('deletedAt', 'is', null)
-      .orderBy('id')
-      .execute();
-  }
-
   async #place(viewer: Viewer, request: z.output<typeof createSandboxInput>, requestHash: string): Promise<SandboxRow> {
     const { teamId, template, vcpus, memoryMb, diskMb } = request;
     const milliVcpus = Math.round(vcpus * 1_000);
@@ -213,7 +202,7 @@ export class SandboxService {
     });
   }
 
-  /** A host that the viewer may not know of is refused like one that does not exist. Platform hosts are nobody's secret by their id. */
+  /** A host that the viewer may not know of is refused like one that does not exist. */
   async #requireVisibleHost(viewer: Viewer, hostId: string | null): Promise<void> {
     if (hostId === null) return;
     const host = await this.#deps.database.query

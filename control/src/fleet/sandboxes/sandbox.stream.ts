@@ -1,7 +1,7 @@
 import { may, signedIn } from '../../kernel/authority.ts';
 import type { FleetContext } from '../builder.ts';
 import { ChangeStream, withDates } from '../events/change-stream.ts';
-import { everyPage } from '../hosts/host.stream.ts';
+import { everyPage } from '../paging.ts';
 import type { SandboxRow } from '../tables.ts';
 
 export interface SandboxStreamFilter {
