@@ -17,7 +17,7 @@ import { EventLog } from './events/event-log.ts';
 import { addFleetLoops } from './fleet.loops.ts';
 import { HostDeletion } from './hosts/host-deletion.service.ts';
 import { HostPresence } from './hosts/host-presence.service.ts';
-import { addHosts, declareHost } from './hosts/host.schema.ts';
+import { addHosts } from './hosts/host.schema.ts';
 import { HostService } from './hosts/host.service.ts';
 import { Convergence } from './sandboxes/convergence.service.ts';
 import { ExecService } from './sandboxes/exec.service.ts';
@@ -64,8 +64,7 @@ export function fleetSchema(): GraphQLSchema {
   builder.mutationType({});
   builder.subscriptionType({});
   const shared = addShared(builder);
-  const Host = declareHost(builder);
-  addHosts(builder, Host, shared, addSandboxes(builder, Host, shared));
+  addHosts(builder, shared, addSandboxes(builder, shared));
   return builder.toSubGraphSchema({});
 }
 

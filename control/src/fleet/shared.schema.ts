@@ -8,6 +8,7 @@ import type { Label } from './hosts/host.entity.ts';
 import type { EventHub } from './events/event-hub.ts';
 import { toCursor } from './events/change-stream.ts';
 import type { Page } from './paging.ts';
+import type { HostRow } from './tables.ts';
 
 /** Types that hosts and sandboxes share. */
 export function addShared(builder: FleetBuilder) {
@@ -16,6 +17,9 @@ export function addShared(builder: FleetBuilder) {
     .implement({
       externalFields: (t) => ({ id: t.id() }),
     });
+
+  /** Declared here and not with its fields, because hosts and sandboxes refer to each other. */
+  const Host = builder.objectRef<HostRow>('Host');
 
   const LabelRef = builder.objectRef<Label>('Label').implement({
     fields: (t) => ({ key: t.exposeString('key'), value: t.exposeString('value') }),
@@ -29,7 +33,7 @@ export function addShared(builder: FleetBuilder) {
     values: STREAM_KINDS,
   });
   builder.objectType(IdempotencyKeyReused, { name: 'IdempotencyKeyReused', interfaces: [UserError] });
-  return { Team, Label: LabelRef, LabelInput, ChangeKind };
+  return { Host, Team, Label: LabelRef, LabelInput, ChangeKind };
 }
 
 export type SharedTypes = ReturnType<typeof addShared>;

@@ -24,18 +24,10 @@ import {
   type HostCondition,
 } from './host.state.ts';
 
-/** The object types that sandboxes refer to, before their fields are known. */
-export function declareHost(builder: FleetBuilder) {
-  return builder.objectRef<HostRow>('Host');
-}
-
-export type HostRef = ReturnType<typeof declareHost>;
-
 /** `Host` and its queries, mutations and subscription. */
 export function addHosts(
   builder: FleetBuilder,
-  Host: HostRef,
-  { Team, Label, LabelInput, ChangeKind }: SharedTypes,
+  { Host, Team, Label, LabelInput, ChangeKind }: SharedTypes,
   { Sandbox, sandboxConnection }: SandboxTypes,
 ): void {
   const HostKind = builder.enumType('HostKind', {

@@ -3,7 +3,6 @@ import { fromGlobalId, toGlobalId } from '../../kernel/global-id.ts';
 import { IdempotencyKeyReused, InvalidInput, NotFound, NotPermitted, UserError } from '../../kernel/user-errors.ts';
 import type { FleetBuilder } from '../builder.ts';
 import type { StreamItem } from '../events/change-stream.ts';
-import type { HostRef } from '../hosts/host.schema.ts';
 import { NoHostFits } from '../placement/placement.service.ts';
 import {
   PLACEMENT_FILTERS,
@@ -19,11 +18,7 @@ import { SANDBOX_STATUSES } from './sandbox.state.ts';
 import { sandboxChanges } from './sandbox.stream.ts';
 
 /** `Sandbox` and its queries, mutations and subscription. */
-export function addSandboxes(
-  builder: FleetBuilder,
-  Host: HostRef,
-  { Team, Label, LabelInput, ChangeKind }: SharedTypes,
-) {
+export function addSandboxes(builder: FleetBuilder, { Host, Team, Label, LabelInput, ChangeKind }: SharedTypes) {
   const SandboxStatus = builder.enumType('SandboxStatus', {
     description:
       'MISSING: its host is silent; reversible. STOPPED and ERROR: nothing runs any more, statusReason says why.',
