@@ -53,9 +53,10 @@ export class SandboxDisk {
   /**
    * Mounts the disk, making it first when it is new.
    *
+   * @param hostname what a new one says the sandbox is called.
    * @throws {RookeryError} with the reason.
    */
-  async mount(kind: DiskKind, sizeMb: number): Promise<void> {
+  async mount(kind: DiskKind, sizeMb: number, hostname: string): Promise<void> {
     if (this.exists && (await this.isMounted())) return;
     if (this.exists && existsSync(this.#image)) {
       await command('mount', ['-o', IMAGE_OPTIONS, this.#image, this.root]);
@@ -72,7 +73,7 @@ export class SandboxDisk {
     }
     // INVARIANT: only a fresh disk is written to from outside. On one that a sandbox has used, any
     // path may be a symbolic link that leads out of it.
-    await populate(this.root);
+    await populate(this.root, hostname);
     await writeFile(this.#complete, '');
   }
 
@@ -121,7 +122,6 @@ const ETC: Readonly<Record<string, string>> = {
   passwd:
     'root:x:0:0:root:/root:/bin/sh\nsandbox:x:1000:1000:sandbox:/home/sandbox:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n',
   group: 'root:x:0:\ntty:x:5:\nsandbox:x:1000:\nnogroup:x:65534:\n',
-  hosts: '127.0.0.1 localhost\n::1 localhost\n',
   'nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files\n',
   // Empty: a sandbox has no network, and a name should fail at once instead of after a timeout.
   'resolv.conf': '',
@@ -140,7 +140,7 @@ const DIRECTORIES: readonly (readonly [string, number])[] = [
 ];
 
 /** Lays out a fresh root file system around a `/usr` that is bound in later. */
-async function populate(root: string): Promise<void> {
+async function populate(root: string, hostname: string): Promise<void> {
   await rm(join(root, 'lost+found'), { recursive: true, force: true });
   for (const [dir, mode] of DIRECTORIES) {
     await mkdir(join(root, dir));
@@ -151,6 +151,8 @@ async function populate(root: string): Promise<void> {
   await Promise.all([
     ...links.map((name) => symlink(`usr/${name}`, join(root, name))),
     ...Object.entries(ETC).map(([name, content]) => writeFile(join(root, 'etc', name), content, { mode: 0o644 })),
+    writeFile(join(root, 'etc/hosts'), `127.0.0.1 localhost ${hostname}\n::1 localhost ${hostname}\n`, { mode: 0o644 }),
+    writeFile(join(root, 'etc/hostname'), `${hostname}\n`, { mode: 0o644 }),
     ...COPIED_FILES.filter((name) => existsSync(`/etc/${name}`)).map((name) =>
       copyFile(`/etc/${name}`, join(root, 'etc', name)),
     ),

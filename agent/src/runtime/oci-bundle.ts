@@ -123,7 +123,7 @@ const bind = (path: string): object => ({
 });
 
 /** A name that `sethostname` and people's prompts take. */
-function hostName(name: string): string {
+export function hostName(name: string): string {
   const clean = name
     .toLowerCase()
     .replace(/[^a-z0-9-]+/g, '-')

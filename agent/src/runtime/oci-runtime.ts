@@ -6,7 +6,7 @@ import type { Logger } from '@rookery/wire/log.ts';
 import type { CgroupTree } from './cgroup.ts';
 import { lastLine, runCommand, type CommandResult } from './command.ts';
 import { SandboxDisk, type DiskKind } from './disk.ts';
-import { ociSpec } from './oci-bundle.ts';
+import { hostName, ociSpec } from './oci-bundle.ts';
 import { execInContainer } from './oci-exec.ts';
 import type { ContainerSpec, ContainerStatus, ExecEvent, ExecRequest, Runtime } from './runtime.ts';
 
@@ -54,7 +54,7 @@ export class OciRuntime implements Runtime {
     const hadDisk = disk.exists;
     try {
       await mkdir(dir, { recursive: true, mode: 0o700 });
-      await disk.mount(this.#options.diskKind, spec.diskMb);
+      await disk.mount(this.#options.diskKind, spec.diskMb, hostName(spec.name));
       await this.#start(spec, name, disk.root);
     } catch (error) {
       await this.discard(spec.id).catch((problem: unknown) => this.#warn(spec.id, problem));

@@ -125,6 +125,11 @@ describe('OciRuntime over runc', () => {
     expect(await collect(runtime.exec('box', request('echo', String.raw`a\nb`)))).toMatchObject({ stdout: 'a\\nb\n' });
   });
 
+  it('knows its own name', async () => {
+    const { stdout } = await sh('hostname; cat /etc/hostname; grep -c "localhost box" /etc/hosts');
+    expect(stdout).toBe('box\nbox\n2\n');
+  });
+
   it('answers although the command left a process behind that holds its output', async () => {
     const run = await sh('sleep 300 & echo started');
     expect(run).toMatchObject({ stdout: 'started\n', exitCode: 0 });
