@@ -6,7 +6,7 @@ import { CompactSign, exportJWK, generateKeyPair, type CryptoKey } from 'jose';
 import { readFile } from 'node:fs/promises';
 import { WebSocket } from 'ws';
 import type { ObservedStatus } from '@rookery/control/fleet/sandboxes/sandbox.state.ts';
-import type { SandboxSpec } from '@rookery/control/fleet/tunnels/host-client.ts';
+import type { SandboxSpecInput } from '@rookery/control/fleet/tunnels/generated/agent-operations.ts';
 
 const SPECS = {
   hostname: 'scripted',
@@ -129,11 +129,13 @@ export async function heartbeat(
  */
 export class ScriptedAgent implements AsyncDisposable {
   readonly sandboxes = new Map<string, ObservedSandbox>();
-  readonly applied: { spec: SandboxSpec; generation: number }[] = [];
+  readonly applied: { spec: SandboxSpecInput; generation: number }[] = [];
   readonly removed: { id: string; generation: number }[] = [];
   /** What applying does; by default the sandbox runs. */
-  onApply: (spec: SandboxSpec, generation: number) => ObservedSandbox | Promise<ObservedSandbox> = (spec, generation) =>
-    running(spec.id, generation);
+  onApply: (spec: SandboxSpecInput, generation: number) => ObservedSandbox | Promise<ObservedSandbox> = (
+    spec,
+    generation,
+  ) => running(spec.id, generation);
   epoch = 1;
   readonly key: MachineKey;
   readonly #agentUrl: string;
@@ -182,7 +184,7 @@ export class ScriptedAgent implements AsyncDisposable {
       roots: {
         query: { inventory: () => this.#inventory() },
         mutation: {
-          applySandbox: async ({ spec, generation }: { spec: SandboxSpec; generation: number }) => {
+          applySandbox: async ({ spec, generation }: { spec: SandboxSpecInput; generation: number }) => {
             this.applied.push({ spec, generation });
             const observed = await this.onApply(spec, generation);
             this.sandboxes.set(spec.id, observed);

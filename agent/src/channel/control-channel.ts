@@ -3,16 +3,16 @@ import { Backoff, pause } from '../backoff.ts';
 import type { CredentialService } from '../enrolment/credential.service.ts';
 import type { HostLoad, HostSpecs } from '../host/host.ts';
 import type { Inventory } from '../sandboxes/inventory.ts';
+import { HEARTBEAT, REPORT_SANDBOXES } from './control.operations.ts';
+import type {
+  HeartbeatMutation,
+  HeartbeatMutationVariables,
+  ReportSandboxesMutation,
+  ReportSandboxesMutationVariables,
+} from './generated/control-operations.ts';
 import { ChannelError, ControlSession, type SessionEnd } from './control-session.ts';
 
-const HEARTBEAT = `mutation Heartbeat($input: HeartbeatInput!) { heartbeat(input: $input) { nextHeartbeatMs wantInventory controlTime } }`;
-const REPORT = `mutation ReportSandboxes($input: ReportSandboxesInput!) { reportSandboxes(input: $input) { epoch } }`;
-
-interface HeartbeatAck {
-  readonly nextHeartbeatMs: number;
-  readonly wantInventory: boolean;
-  readonly controlTime: string;
-}
+type HeartbeatAck = HeartbeatMutation['heartbeat'];
 
 /** Longest wait between two dials, in ms; lower finds control sooner, higher spares it a storm after an outage. */
 const BACKOFF_CAP_MS = 15_000;
@@ -153,7 +153,7 @@ export class ControlChannel implements AsyncDisposable {
     const { specs, load } = await measure();
     const { digest, sandboxes } = inventory();
     const input = { specs, ...load, inventoryDigest: digest, sandboxCount: sandboxes.length };
-    return (await session.run<{ heartbeat: HeartbeatAck }>(HEARTBEAT, { input })).heartbeat;
+    return (await session.run<HeartbeatMutation, HeartbeatMutationVariables>(HEARTBEAT, { input })).heartbeat;
   }
 
   /** Reports are serial too, so that an older one can never overtake a newer one. */
@@ -177,7 +177,9 @@ export class ControlChannel implements AsyncDisposable {
     // A removed sandbox is in no partial report: control sees it by the digest, or asked for it itself.
     if (!full && chosen.length === 0) return;
     try {
-      await session.run(REPORT, { input: { epoch, full, sandboxes: chosen } });
+      await session.run<ReportSandboxesMutation, ReportSandboxesMutationVariables>(REPORT_SANDBOXES, {
+        input: { epoch, full, sandboxes: chosen },
+      });
     } catch (err) {
       for (const id of taken) this.#changed.add(id);
       this.#deps.log.warn({ err }, 'sandboxes could not be reported; they go with the next heartbeat');

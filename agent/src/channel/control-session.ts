@@ -55,7 +55,7 @@ export class ControlSession {
    *
    * @throws {ChannelError} what control answered; `UNAVAILABLE` without an answer in time.
    */
-  run<T>(query: string, variables: Record<string, unknown>): Promise<T> {
+  run<T, Variables extends Record<string, unknown>>(query: string, variables: Variables): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const deadline = setTimeout(
         () => reject(new ChannelError('UNAVAILABLE', 'control did not answer in time')),

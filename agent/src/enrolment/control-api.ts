@@ -1,15 +1,11 @@
 import { AgentEndpoint } from '@rookery/wire/endpoints.ts';
 import { StartupError } from '@rookery/wire/errors.ts';
 import { z } from 'zod';
-import type { HostSpecs } from '../host/host.ts';
+import { REFRESH_HOST_CREDENTIALS, REGISTER_HOST } from '../channel/control.operations.ts';
+import type { RefreshHostCredentialsInput, RegisterHostInput } from '../channel/generated/control-operations.ts';
 
 /** How long control may take to answer, in ms. */
 const ANSWER_TIMEOUT_MS = 15_000;
-
-const CREDENTIALS = 'hostId hostName accessToken accessTokenExpiresInSeconds refreshToken refreshTokenExpiresInSeconds';
-
-const REGISTER = `mutation RegisterHost($input: RegisterHostInput!) { credentials: registerHost(input: $input) { ${CREDENTIALS} } }`;
-const REFRESH = `mutation RefreshHostCredentials($input: RefreshHostCredentialsInput!) { credentials: refreshHostCredentials(input: $input) { ${CREDENTIALS} } }`;
 
 const issuedSchema = z.object({
   hostId: z.string().min(1),
@@ -51,13 +47,6 @@ export class ControlCallError extends Error {
   }
 }
 
-export interface RegisterInput {
-  readonly token: string;
-  readonly publicKey: string;
-  readonly proof: string;
-  readonly specs: HostSpecs;
-}
-
 /** The two operations that need no access token, over plain HTTP. */
 export class ControlApi {
   readonly #endpoint: string;
@@ -68,13 +57,13 @@ export class ControlApi {
   }
 
   /** @throws {ControlCallError} */
-  register(input: RegisterInput): Promise<IssuedCredentials> {
-    return this.#call(REGISTER, input);
+  register(input: RegisterHostInput): Promise<IssuedCredentials> {
+    return this.#call(REGISTER_HOST, input);
   }
 
   /** @throws {ControlCallError} */
-  refresh(input: { readonly refreshToken: string; readonly proof: string }): Promise<IssuedCredentials> {
-    return this.#call(REFRESH, input);
+  refresh(input: RefreshHostCredentialsInput): Promise<IssuedCredentials> {
+    return this.#call(REFRESH_HOST_CREDENTIALS, input);
   }
 
   async #call(query: string, input: object): Promise<IssuedCredentials> {

@@ -8,26 +8,18 @@ import {
   type Inventory,
   type ObservedSandbox,
 } from '../sandboxes/sandbox.report.ts';
-
-export interface SandboxSpec {
-  readonly id: string;
-  readonly name: string;
-  readonly template: string;
-  readonly vcpus: number;
-  readonly memoryMb: number;
-  readonly diskMb: number;
-  readonly desiredState: 'RUNNING' | 'PAUSED';
-}
-
-export interface ExecRequest {
-  readonly sandboxId: string;
-  readonly command: readonly string[];
-  readonly cwd?: string | null;
-  readonly env?: readonly { name: string; value: string }[] | null;
-  readonly stdin?: string | null;
-  readonly timeoutMs: number;
-  readonly maxOutputBytes: number;
-}
+import { APPLY_SANDBOX, EXEC, INVENTORY, REMOVE_SANDBOX } from './agent.operations.ts';
+import type {
+  ApplySandboxMutation,
+  ApplySandboxMutationVariables,
+  ExecInput,
+  ExecSubscription,
+  InventoryQuery,
+  InventoryQueryVariables,
+  RemoveSandboxMutation,
+  RemoveSandboxMutationVariables,
+  SandboxSpecInput,
+} from './generated/agent-operations.ts';
 
 export type ExecEvent =
   | { readonly kind: 'STDOUT' | 'STDERR'; readonly data: string }
@@ -38,14 +30,6 @@ export type ExecEvent =
       readonly timedOut: boolean;
       readonly truncated: boolean;
     };
-
-const OBSERVED = 'id generation epoch status statusReason startedAt lastActiveAt';
-const INVENTORY = `query Inventory { inventory { epoch sandboxes { ${OBSERVED} } } }`;
-const APPLY = `mutation ApplySandbox($spec: SandboxSpecInput!, $generation: Int!) {
-  applySandbox(spec: $spec, generation: $generation) { ${OBSERVED} }
-}`;
-const REMOVE = `mutation RemoveSandbox($id: ID!, $generation: Int!) { removeSandbox(id: $id, generation: $generation) { id existed } }`;
-const EXEC = `subscription Exec($input: ExecInput!) { exec(input: $input) { kind data exitCode signal timedOut truncated } }`;
 
 /**
  * One agent as control talks to it: the client side of the private schema in `agent/schema.graphql`.
@@ -61,29 +45,39 @@ export class HostClient {
   }
 
   async inventory(deadlineMs: number): Promise<Inventory> {
-    return checked(inventorySchema, await this.#request('inventory', INVENTORY, {}, deadlineMs));
+    const answer = await this.#request<InventoryQuery, InventoryQueryVariables>(INVENTORY, {}, deadlineMs);
+    return checked(inventorySchema, answer.inventory);
   }
 
   /** Converges one sandbox; answers with what is there when it is done. */
-  async applySandbox(spec: SandboxSpec, generation: number, deadlineMs: number): Promise<ObservedSandbox> {
-    return checked(observedSandboxSchema, await this.#request('applySandbox', APPLY, { spec, generation }, deadlineMs));
+  async applySandbox(spec: SandboxSpecInput, generation: number, deadlineMs: number): Promise<ObservedSandbox> {
+    const answer = await this.#request<ApplySandboxMutation, ApplySandboxMutationVariables>(
+      APPLY_SANDBOX,
+      { spec, generation },
+      deadlineMs,
+    );
+    return checked(observedSandboxSchema, answer.applySandbox);
   }
 
   /** Removes one sandbox and everything of it. */
   async removeSandbox(id: string, generation: number, deadlineMs: number): Promise<void> {
-    await this.#request('removeSandbox', REMOVE, { id, generation }, deadlineMs);
+    await this.#request<RemoveSandboxMutation, RemoveSandboxMutationVariables>(
+      REMOVE_SANDBOX,
+      { id, generation },
+      deadlineMs,
+    );
   }
 
   /** Runs a command; the stream ends with its `EXIT`. Leaving it early kills the command. */
-  exec(input: ExecRequest): AsyncIterableIterator<ExecEvent, undefined> & AsyncDisposable {
+  exec(input: ExecInput): AsyncIterableIterator<ExecEvent, undefined> & AsyncDisposable {
     let unsubscribe = (): void => {};
     const events = new PushIterator<ExecEvent>(() => unsubscribe());
-    unsubscribe = this.#client.subscribe<{ exec: ExecEvent }>(
+    unsubscribe = this.#client.subscribe<ExecSubscription>(
       { query: EXEC, variables: { input } },
       {
         next: ({ data, errors }) => {
           if (errors?.[0]) events.close(asRookeryError(errors));
-          else if (data) events.push(data.exec);
+          else if (data) events.push(toExecEvent(data.exec));
         },
         error: (error) => events.close(asRookeryError(error)),
         complete: () => events.close(),
@@ -92,18 +86,22 @@ export class HostClient {
     return events;
   }
 
-  #request<T>(field: string, query: string, variables: { [name: string]: unknown }, deadlineMs: number): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
+  #request<Data, Variables extends Record<string, unknown>>(
+    query: string,
+    variables: Variables,
+    deadlineMs: number,
+  ): Promise<Data> {
+    return new Promise<Data>((resolve, reject) => {
       const deadline = setTimeout(() => {
-        reject(new RookeryError('UNAVAILABLE', `The host did not answer ${field} in ${deadlineMs} ms.`));
+        reject(new RookeryError('UNAVAILABLE', `The host did not answer in ${deadlineMs} ms.`));
         unsubscribe();
       }, deadlineMs);
-      const unsubscribe = this.#client.subscribe<{ [name: string]: T }>(
+      const unsubscribe = this.#client.subscribe<Data>(
         { query, variables },
         {
           next: ({ data, errors }) => {
             if (errors?.[0]) reject(asRookeryError(errors));
-            else resolve(data?.[field] as T);
+            else if (data) resolve(data);
           },
           error: (error) => {
             clearTimeout(deadline);
@@ -117,6 +115,13 @@ export class HostClient {
       );
     });
   }
+}
+
+/** What came, in a shape that says what each kind has. */
+function toExecEvent({ kind, data, exitCode, signal, timedOut, truncated }: ExecSubscription['exec']): ExecEvent {
+  return kind === 'EXIT'
+    ? { kind, exitCode, signal, timedOut: timedOut ?? false, truncated: truncated ?? false }
+    : { kind, data: data ?? '' };
 }
 
 /** An agent's answer, if it is one. */

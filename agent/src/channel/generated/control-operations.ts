@@ -1,0 +1,117 @@
+/** Internal type. DO NOT USE DIRECTLY. */
+type Exact<T extends { [key: string]: unknown }> = { [K in keyof T]: T[K] };
+/** Internal type. DO NOT USE DIRECTLY. */
+export type Incremental<T> = T | { [P in keyof T]?: P extends ' $fragmentName' | '__typename' ? T[P] : never };
+/** Something about the machine that people should know, with the command that mends it. */
+export type AgentConditionInput = {
+  readonly message: string;
+  readonly type: AgentConditionType;
+};
+
+export type AgentConditionType =
+  | 'DISK_PRESSURE'
+  | 'MEMORY_PRESSURE'
+  | 'NO_RUNTIME';
+
+export type HeartbeatInput = {
+  readonly diskUsedMb: number;
+  /** SHA-256 (hex) over the lines "id generation status\n" of all sandboxes, sorted by id. */
+  readonly inventoryDigest: string;
+  /** One-minute load average. */
+  readonly load1: number;
+  readonly memoryUsedMb: number;
+  readonly sandboxCount: number;
+  readonly specs: HostSpecsInput;
+};
+
+/** What the agent says about its machine. */
+export type HostSpecsInput = {
+  readonly agentVersion: string;
+  readonly arch: string;
+  readonly availabilityZone?: string | null | undefined;
+  readonly bootId: string;
+  readonly conditions: ReadonlyArray<AgentConditionInput>;
+  readonly cpuCores: number;
+  readonly diskGb: number;
+  readonly hostname: string;
+  readonly kernel: string;
+  readonly memoryMb: number;
+  readonly os: string;
+  /** Where the machine is, when its operator says so. */
+  readonly provider?: string | null | undefined;
+  /** Null when there is none that works. */
+  readonly runtime?: RuntimeInput | null | undefined;
+};
+
+export type ObservedSandboxInput = {
+  /** The newest that the agent has carried out. */
+  readonly generation: number;
+  readonly id: string;
+  readonly lastActiveAt?: string | null | undefined;
+  readonly startedAt?: string | null | undefined;
+  readonly status: ObservedStatus;
+  readonly statusReason?: string | null | undefined;
+};
+
+export type ObservedStatus =
+  | 'ERROR'
+  | 'PAUSED'
+  | 'RUNNING'
+  | 'STARTING'
+  | 'STOPPED';
+
+export type RefreshHostCredentialsInput = {
+  /** Compact JWS (EdDSA) by the host’s key over {"purpose":"refresh","token_sha256":base64url(sha256(refreshToken))}. */
+  readonly proof: string;
+  readonly refreshToken: string;
+};
+
+export type RegisterHostInput = {
+  /** Compact JWS (EdDSA) by that key over {"purpose":"register","token_sha256":base64url(sha256(token))}. */
+  readonly proof: string;
+  /** Raw Ed25519 public key (32 bytes), base64url. */
+  readonly publicKey: string;
+  readonly specs: HostSpecsInput;
+  readonly token: string;
+};
+
+export type ReportSandboxesInput = {
+  /** Strictly growing per agent state directory; an older one than the last taken is ignored. */
+  readonly epoch: number;
+  /** True: this is everything the host has. False: only these changed. */
+  readonly full: boolean;
+  readonly sandboxes: ReadonlyArray<ObservedSandboxInput>;
+};
+
+export type RuntimeInput = {
+  readonly name: string;
+  readonly version: string;
+};
+
+export type RegisterHostMutationVariables = Exact<{
+  input: RegisterHostInput;
+}>;
+
+
+export type RegisterHostMutation = { readonly credentials: { readonly hostId: string, readonly hostName: string, readonly accessToken: string, readonly accessTokenExpiresInSeconds: number, readonly refreshToken: string, readonly refreshTokenExpiresInSeconds: number } };
+
+export type RefreshHostCredentialsMutationVariables = Exact<{
+  input: RefreshHostCredentialsInput;
+}>;
+
+
+export type RefreshHostCredentialsMutation = { readonly credentials: { readonly hostId: string, readonly hostName: string, readonly accessToken: string, readonly accessTokenExpiresInSeconds: number, readonly refreshToken: string, readonly refreshTokenExpiresInSeconds: number } };
+
+export type HeartbeatMutationVariables = Exact<{
+  input: HeartbeatInput;
+}>;
+
+
+export type HeartbeatMutation = { readonly heartbeat: { readonly nextHeartbeatMs: number, readonly wantInventory: boolean } };
+
+export type ReportSandboxesMutationVariables = Exact<{
+  input: ReportSandboxesInput;
+}>;
+
+
+export type ReportSandboxesMutation = { readonly reportSandboxes: { readonly epoch: number } };

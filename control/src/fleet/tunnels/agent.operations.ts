@@ -1,0 +1,53 @@
+/** What control asks of an agent through its tunnel, typed by codegen from `agent/schema.graphql`. */
+export const INVENTORY = /* GraphQL */ `
+  query Inventory {
+    inventory {
+      epoch
+      sandboxes {
+        id
+        generation
+        epoch
+        status
+        statusReason
+        startedAt
+        lastActiveAt
+      }
+    }
+  }
+`;
+
+export const APPLY_SANDBOX = /* GraphQL */ `
+  mutation ApplySandbox($spec: SandboxSpecInput!, $generation: Int!) {
+    applySandbox(spec: $spec, generation: $generation) {
+      id
+      generation
+      epoch
+      status
+      statusReason
+      startedAt
+      lastActiveAt
+    }
+  }
+`;
+
+export const REMOVE_SANDBOX = /* GraphQL */ `
+  mutation RemoveSandbox($id: ID!, $generation: Int!) {
+    removeSandbox(id: $id, generation: $generation) {
+      id
+      existed
+    }
+  }
+`;
+
+export const EXEC = /* GraphQL */ `
+  subscription Exec($input: ExecInput!) {
+    exec(input: $input) {
+      kind
+      data
+      exitCode
+      signal
+      timedOut
+      truncated
+    }
+  }
+`;

@@ -1,0 +1,73 @@
+/** Internal type. DO NOT USE DIRECTLY. */
+type Exact<T extends { [key: string]: unknown }> = { [K in keyof T]: T[K] };
+/** Internal type. DO NOT USE DIRECTLY. */
+export type Incremental<T> = T | { [P in keyof T]?: P extends ' $fragmentName' | '__typename' ? T[P] : never };
+export type DesiredSandboxState =
+  | 'PAUSED'
+  | 'RUNNING';
+
+export type EnvVarInput = {
+  readonly name: string;
+  readonly value: string;
+};
+
+export type ExecEventKind =
+  | 'EXIT'
+  | 'STDERR'
+  | 'STDOUT';
+
+export type ExecInput = {
+  readonly command: ReadonlyArray<string>;
+  readonly cwd?: string | null | undefined;
+  readonly env?: ReadonlyArray<EnvVarInput> | null | undefined;
+  /** Per stream; the rest is dropped and `truncated` set. */
+  readonly maxOutputBytes: number;
+  readonly sandboxId: string;
+  readonly stdin?: string | null | undefined;
+  readonly timeoutMs: number;
+};
+
+export type ObservedStatus =
+  | 'ERROR'
+  | 'PAUSED'
+  | 'RUNNING'
+  | 'STARTING'
+  | 'STOPPED';
+
+export type SandboxSpecInput = {
+  readonly desiredState: DesiredSandboxState;
+  readonly diskMb: number;
+  readonly id: string;
+  readonly memoryMb: number;
+  readonly name: string;
+  readonly template: string;
+  readonly vcpus: number;
+};
+
+export type InventoryQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type InventoryQuery = { readonly inventory: { readonly epoch: number, readonly sandboxes: ReadonlyArray<{ readonly id: string, readonly generation: number, readonly epoch: number, readonly status: ObservedStatus, readonly statusReason: string | null, readonly startedAt: string | null, readonly lastActiveAt: string | null }> } };
+
+export type ApplySandboxMutationVariables = Exact<{
+  spec: SandboxSpecInput;
+  generation: number;
+}>;
+
+
+export type ApplySandboxMutation = { readonly applySandbox: { readonly id: string, readonly generation: number, readonly epoch: number, readonly status: ObservedStatus, readonly statusReason: string | null, readonly startedAt: string | null, readonly lastActiveAt: string | null } };
+
+export type RemoveSandboxMutationVariables = Exact<{
+  id: string;
+  generation: number;
+}>;
+
+
+export type RemoveSandboxMutation = { readonly removeSandbox: { readonly id: string, readonly existed: boolean } };
+
+export type ExecSubscriptionVariables = Exact<{
+  input: ExecInput;
+}>;
+
+
+export type ExecSubscription = { readonly exec: { readonly kind: ExecEventKind, readonly data: string | null, readonly exitCode: number | null, readonly signal: string | null, readonly timedOut: boolean | null, readonly truncated: boolean | null } };
