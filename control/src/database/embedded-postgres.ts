@@ -3,7 +3,20 @@ import { makeDirectory, readFileIfThere } from '@rookery/wire/files.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { constants, existsSync } from 'node:fs';
-import { access, chown, mkdir, readFile, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import {
+  access,
+  chown,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { createServer, type AddressInfo } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
@@ -51,7 +64,7 @@ export async function startEmbeddedPostgres(
 
   await stopLeftBehind(data);
   const password = await readOrCreatePassword(directory);
-  if (!existsSync(join(data, 'PG_VERSION'))) {
+  if (!existsSync(data)) {
     onStep('Creating the database');
     await initialise({ bin, data, directory, password, user, wrap });
   }
@@ -198,19 +211,24 @@ interface InitOptions {
   wrap: Wrap;
 }
 
+/**
+ * Creates the cluster beside its place and moves it there when it is whole: a first run that was
+ * killed, or its machine switched off, leaves nothing that a later one would take for a cluster.
+ */
 async function initialise({ bin, data, directory, password, user, wrap }: InitOptions): Promise<void> {
-  // An interrupted first run leaves a cluster without PG_VERSION, which initdb would refuse.
-  await rm(data, { recursive: true, force: true });
-  await mkdir(data, { mode: 0o700 });
-  const passwordFile = join(directory, 'initial-password');
-  await writeFile(passwordFile, password, { mode: 0o600 });
-  if (user) {
-    await chown(data, user.uid, user.gid);
-    await chown(passwordFile, user.uid, user.gid);
+  for (const entry of await readdir(directory)) {
+    if (entry.startsWith(UNFINISHED)) await rm(join(directory, entry), { recursive: true, force: true });
   }
+  // A name of its own: the initdb of a run that was killed may still be writing to that run's.
+  const unfinished = await mkdtemp(join(directory, UNFINISHED));
+  const passwordFile = join(unfinished, 'password');
+  const cluster = join(unfinished, 'data');
+  await mkdir(cluster, { mode: 0o700 });
+  await writeFile(passwordFile, password, { mode: 0o600 });
+  if (user) for (const path of [unfinished, cluster, passwordFile]) await chown(path, user.uid, user.gid);
   try {
     const [command, args] = wrap(join(bin, 'initdb'), [
-      `--pgdata=${data}`,
+      `--pgdata=${cluster}`,
       '--username=rookery',
       `--pwfile=${passwordFile}`,
       '--auth=scram-sha-256',
@@ -219,14 +237,17 @@ async function initialise({ bin, data, directory, password, user, wrap }: InitOp
       '--no-instructions',
     ]);
     await run(command, args, { cwd: '/' });
+    await rename(cluster, data);
   } catch (cause) {
-    await rm(data, { recursive: true, force: true });
     const detail = (cause as { stderr?: string }).stderr?.trim().split('\n').at(-1) ?? String(cause);
-    throw new StartupError(`The embedded PostgreSQL could not be created in ${data} (${detail}).`, { cause });
+    throw new StartupError(`The embedded PostgreSQL could not be created in ${directory} (${detail}).`, { cause });
   } finally {
-    await rm(passwordFile, { force: true });
+    await rm(unfinished, { recursive: true, force: true });
   }
 }
+
+/** Prefix of the directory in which a cluster is made. */
+const UNFINISHED = 'unfinished-';
 
 /**
  * The server of a Rookery that was killed runs on, and nobody else will stop it. That the directory
