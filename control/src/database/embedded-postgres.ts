@@ -1,5 +1,5 @@
 import { StartupError } from '@rookery/wire/errors.ts';
-import { makeDirectory, readFileIfThere } from '@rookery/wire/files.ts';
+import { makeDirectory, readFileIfThere, writeFileAtomic } from '@rookery/wire/files.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { constants, existsSync } from 'node:fs';
@@ -198,7 +198,7 @@ async function blockingDirectory(path: string, user: ServerUser): Promise<string
 
 async function readOrCreatePassword(directory: string): Promise<string> {
   const file = join(directory, 'password');
-  if (!existsSync(file)) await writeFile(file, randomBytes(24).toString('base64url'), { mode: 0o600, flag: 'wx' });
+  if (!existsSync(file)) await writeFileAtomic(file, randomBytes(24).toString('base64url'));
   return (await readFile(file, 'utf8')).trim();
 }
 
