@@ -7,8 +7,10 @@ import { createAccounts, type Accounts } from './accounts/accounts.ts';
 import { ensureFirstAdmin, type FirstAdmin } from './accounts/first-run.ts';
 import { AgentSockets, startAgentServer } from './agent-server.ts';
 import type { ControlConfig } from './config.ts';
-import { openDatabase } from './database/database.ts';
+import { openDatabase, type DatabaseConnection } from './database/database.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
+import { EventHub } from './kernel/events/event-hub.ts';
+import { EventLog } from './kernel/events/event-log.ts';
 import { LoopDriver, type LoopStatus } from './kernel/loops.ts';
 import { joinReplicas } from './kernel/replica.ts';
 import { SigningKeys } from './kernel/signing-keys.ts';
@@ -34,6 +36,7 @@ export interface Control extends AsyncDisposable {
   readonly subgraphPort: number | undefined;
   /** Set on the very first start only. */
   readonly firstAdmin: FirstAdmin | undefined;
+  readonly database: DatabaseConnection;
   readonly accounts: Accounts;
   readonly fleet: Fleet;
   /** Names this process among the replicas; hosts that it reaches carry it. */
@@ -57,6 +60,9 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
   const stack = new AsyncDisposableStack();
   await using _undoOnFailure = stack;
   const database = stack.use(await openDatabase(databaseUrl, log));
+  const hub = stack.use(new EventHub(database, log));
+  await hub.start();
+  const events = stack.use(new EventLog(database, log));
   const keys = new SigningKeys(database);
   const accounts = createAccounts({ database, keys });
   const firstAdmin = await ensureFirstAdmin(accounts.services, config);
@@ -68,6 +74,8 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
   const fleet = stack.use(
     await createFleet({
       database,
+      events,
+      hub,
       keys,
       accounts: accounts.port,
       loops,
@@ -120,6 +128,7 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
     agentPort: agents.port,
     subgraphPort: subgraphServer?.port,
     firstAdmin,
+    database,
     accounts,
     fleet,
     replicaId: replica.id,

@@ -2,7 +2,7 @@ import { SessionSchema } from './accounts/sessions/session.entity.ts';
 import { MembershipSchema, TeamSchema } from './accounts/teams/team.entity.ts';
 import { UserSchema } from './accounts/users/user.entity.ts';
 import { HostIdentitySchema, RefreshTokenSchema, RegistrationTokenSchema } from './fleet/enrolment/enrolment.entity.ts';
-import { EventHeadSchema, EventSchema } from './fleet/events/event.entity.ts';
+import { EventHeadSchema, EventSchema } from './kernel/events/event.entity.ts';
 import { HostLeaseSchema, HostSchema } from './fleet/hosts/host.entity.ts';
 import { SandboxSchema } from './fleet/sandboxes/sandbox.entity.ts';
 import { ReplicaSchema } from './kernel/replica.entity.ts';

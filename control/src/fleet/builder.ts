@@ -1,6 +1,6 @@
 import type DataLoader from 'dataloader';
 import { createSubgraphBuilder, type SubgraphContext } from '../kernel/graphql.ts';
-import type { EventHub } from './events/event-hub.ts';
+import type { EventHub } from '../kernel/events/event-hub.ts';
 import type { HostDeletion } from './hosts/host-deletion.service.ts';
 import type { HostService } from './hosts/host.service.ts';
 import type { ExecService } from './sandboxes/exec.service.ts';

@@ -1,13 +1,13 @@
 import { REPLICA_DEAD_AFTER_MS } from '../kernel/replica.ts';
 import type { LoopDriver } from '../kernel/loops.ts';
-import type { EventLog } from './events/event-log.ts';
 import type { HostDeletion } from './hosts/host-deletion.service.ts';
 import type { HostPresence } from './hosts/host-presence.service.ts';
 import type { Convergence } from './sandboxes/convergence.service.ts';
+import type { FleetEvents } from './tables.ts';
 import type { HostClientPool } from './tunnels/host-client-pool.ts';
 
 export interface FleetLoopsDeps {
-  readonly events: EventLog;
+  readonly events: FleetEvents;
   readonly presence: HostPresence;
   readonly convergence: Convergence;
   readonly deletion: HostDeletion;

@@ -12,8 +12,8 @@ import type { AgentChannelServices } from './agent-channel/agent-channel.schema.
 import { Heartbeats } from './agent-channel/heartbeat.service.ts';
 import { createFleetBuilder, type FleetContext, type FleetServices } from './builder.ts';
 import { Enrolment } from './enrolment/enrolment.service.ts';
-import { EventHub } from './events/event-hub.ts';
-import { EventLog } from './events/event-log.ts';
+import type { EventHub } from '../kernel/events/event-hub.ts';
+import type { EventLog } from '../kernel/events/event-log.ts';
 import { addFleetLoops } from './fleet.loops.ts';
 import { HostDeletion } from './hosts/host-deletion.service.ts';
 import { HostPresence } from './hosts/host-presence.service.ts';
@@ -38,6 +38,8 @@ export interface FleetSettings {
 
 export interface FleetDeps {
   readonly database: DatabaseConnection;
+  readonly events: EventLog;
+  readonly hub: EventHub;
   readonly keys: SigningKeys;
   readonly accounts: AccountsPort;
   readonly loops: LoopDriver;
@@ -70,11 +72,9 @@ export function fleetSchema(): GraphQLSchema {
 
 /** Hosts, sandboxes and everything that moves them. */
 export async function createFleet(deps: FleetDeps): Promise<Fleet> {
-  const { database: connection, accounts, keys, loops, replicaId, settings, agentUrl, disconnectHost, log } = deps;
+  const { database: connection, hub, accounts, keys, loops, replicaId, settings, agentUrl, disconnectHost, log } = deps;
   const database = connection.as<FleetTables>();
-  const events = new EventLog(database, log);
-  const hub = new EventHub(database, connection.url, log);
-  await hub.start();
+  const events = deps.events.as<FleetTables>();
 
   const presence = new HostPresence({ database, events, replicaId });
   const pool: HostClientPool = new HostClientPool({
@@ -116,8 +116,6 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     async [Symbol.asyncDispose]() {
       await pool[Symbol.asyncDispose]();
       await convergence.idle();
-      await events[Symbol.asyncDispose]();
-      await hub[Symbol.asyncDispose]();
     },
   };
 }

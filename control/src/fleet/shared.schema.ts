@@ -3,10 +3,10 @@ import { RookeryError } from '@rookery/wire/errors.ts';
 import { fromGlobalId, isUuid, type NodeType } from '../kernel/global-id.ts';
 import { IdempotencyKeyReused, UserError } from '../kernel/user-errors.ts';
 import type { FleetBuilder } from './builder.ts';
-import { STREAM_KINDS } from './events/change-stream.ts';
+import { STREAM_KINDS } from '../kernel/events/change-stream.ts';
 import type { Label } from './hosts/host.entity.ts';
-import type { EventHub } from './events/event-hub.ts';
-import { toCursor } from './events/change-stream.ts';
+import type { EventHub } from '../kernel/events/event-hub.ts';
+import { toCursor } from '../kernel/events/change-stream.ts';
 import type { Page } from './paging.ts';
 import type { HostRow } from './tables.ts';
 

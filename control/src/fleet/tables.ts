@@ -3,7 +3,8 @@ import type { Kysely, Selectable } from 'kysely';
 import type { Database, QUERY_OPTIONS } from '../database/database.ts';
 import type { ReplicaSchema } from '../kernel/replica.entity.ts';
 import type { HostIdentitySchema, RefreshTokenSchema, RegistrationTokenSchema } from './enrolment/enrolment.entity.ts';
-import type { EventHeadSchema, EventSchema } from './events/event.entity.ts';
+import type { EventLog } from '../kernel/events/event-log.ts';
+import type { EventHeadSchema, EventSchema } from '../kernel/events/event.entity.ts';
 import type { HostLeaseSchema, HostSchema } from './hosts/host.entity.ts';
 import type { SandboxSchema } from './sandboxes/sandbox.entity.ts';
 
@@ -28,4 +29,5 @@ export type FleetTransaction = Kysely<FleetTables>;
 export type HostRow = Selectable<FleetTables['Host']>;
 export type HostLeaseRow = Selectable<FleetTables['HostLease']>;
 export type SandboxRow = Selectable<FleetTables['Sandbox']>;
-export type EventRow = Selectable<FleetTables['Event']>;
+/** The event log, for changes of the fleet's tables. */
+export type FleetEvents = EventLog<FleetTables>;

@@ -73,7 +73,7 @@ describe('a session token', () => {
 
 test('the first admin is made once, not at every start', async () => {
   expect(control.firstAdmin).toEqual({ email: 'root@example.com', generatedPassword: undefined });
-  const url = control.fleet.services.hub.url;
+  const url = control.database.url;
   await using again = await startTestControl({ ROOKERY_ADMIN_EMAIL: 'second@example.com' }, url);
   expect(again.firstAdmin).toBeUndefined();
 });

@@ -4,9 +4,8 @@ import { newSecret, sha256 } from '@rookery/wire/secrets.ts';
 import { calculateJwkThumbprint, compactVerify, importJWK } from 'jose';
 import { randomUUID } from 'node:crypto';
 import type { SigningKeys } from '../../kernel/signing-keys.ts';
-import type { EventLog } from '../events/event-log.ts';
 import { specsToColumns, type HostSpecs } from '../hosts/host.specs.ts';
-import type { FleetDatabase, FleetTransaction, HostRow } from '../tables.ts';
+import type { FleetDatabase, FleetEvents, FleetTransaction, HostRow } from '../tables.ts';
 
 /** What a host proves itself with from now on. */
 export interface HostCredentials {
@@ -34,7 +33,7 @@ const AUDIENCE = 'rookery-agent-channel';
 
 export interface EnrolmentDeps {
   readonly database: FleetDatabase;
-  readonly events: EventLog;
+  readonly events: FleetEvents;
   readonly keys: SigningKeys;
   readonly log: Logger;
 }

@@ -4,13 +4,12 @@ import { sha256 } from '@rookery/wire/secrets.ts';
 import { authorize, signedIn } from '../../kernel/authority.ts';
 import { NotFound, UserError } from '../../kernel/user-errors.ts';
 import { actorOf, type Viewer } from '../../kernel/viewer.ts';
-import { toCursor } from '../events/change-stream.ts';
-import type { EventHub } from '../events/event-hub.ts';
-import type { EventLog } from '../events/event-log.ts';
+import { toCursor } from '../../kernel/events/change-stream.ts';
+import type { EventHub } from '../../kernel/events/event-hub.ts';
 import type { Convergence } from '../sandboxes/convergence.service.ts';
 import { transitionSandbox } from '../sandboxes/sandbox.record.ts';
 import { isEnded, observe, requestDestroy, type SandboxState, type Transition } from '../sandboxes/sandbox.state.ts';
-import type { FleetDatabase, FleetTransaction, HostRow, SandboxRow } from '../tables.ts';
+import type { FleetDatabase, FleetEvents, FleetTransaction, HostRow, SandboxRow } from '../tables.ts';
 import type { HostClientPool } from '../tunnels/host-client-pool.ts';
 import type { HostService } from './host.service.ts';
 
@@ -39,7 +38,7 @@ const REMOVAL_DEADLINE_MS = 15_000;
 
 export interface HostDeletionDeps {
   readonly database: FleetDatabase;
-  readonly events: EventLog;
+  readonly events: FleetEvents;
   readonly hub: EventHub;
   readonly hosts: HostService;
   readonly pool: HostClientPool;

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { insertHost, openTestDatabase } from '../../../test/harness.ts';
 import type { DatabaseConnection } from '../../database/database.ts';
-import { EventLog } from '../events/event-log.ts';
+import { EventLog } from '../../kernel/events/event-log.ts';
 import { SANDBOX_STATUSES, STATUSES_THAT_GO_MISSING, type SandboxStatus } from '../sandboxes/sandbox.state.ts';
 import type { FleetDatabase, FleetTables } from '../tables.ts';
 import { HostPresence } from './host-presence.service.ts';
@@ -17,7 +17,7 @@ const replicaId = randomUUID();
 beforeAll(async () => {
   connection = await openTestDatabase();
   database = connection.as<FleetTables>();
-  presence = new HostPresence({ database, events: new EventLog(database, silentLogger()), replicaId });
+  presence = new HostPresence({ database, events: new EventLog(connection, silentLogger()).as(), replicaId });
 });
 beforeEach(async () => {
   for (const table of ['Host', 'HostLease', 'Sandbox', 'Event'] as const)

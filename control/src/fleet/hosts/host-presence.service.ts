@@ -1,7 +1,6 @@
 import { sql } from 'kysely';
-import type { EventLog } from '../events/event-log.ts';
 import { HOST_LOST_REASON, STATUSES_THAT_GO_MISSING } from '../sandboxes/sandbox.state.ts';
-import type { FleetDatabase, FleetTransaction, HostRow } from '../tables.ts';
+import type { FleetDatabase, FleetEvents, FleetTransaction, HostRow } from '../tables.ts';
 import { specsToColumns, type HostSpecs } from './host.specs.ts';
 
 /** Hosts silenced in one transaction; more holds more row locks at once. */
@@ -10,10 +9,10 @@ const SILENCE_BATCH = 500;
 /** How the fleet learns that hosts come, go and change: the writes behind heartbeats, tunnels and the monitor. */
 export class HostPresence {
   readonly #database: FleetDatabase;
-  readonly #events: EventLog;
+  readonly #events: FleetEvents;
   readonly #replicaId: string;
 
-  constructor(deps: { database: FleetDatabase; events: EventLog; replicaId: string }) {
+  constructor(deps: { database: FleetDatabase; events: FleetEvents; replicaId: string }) {
     this.#database = deps.database;
     this.#events = deps.events;
     this.#replicaId = deps.replicaId;

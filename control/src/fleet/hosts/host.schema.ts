@@ -8,7 +8,7 @@ import {
   UserError,
 } from '../../kernel/user-errors.ts';
 import type { FleetBuilder } from '../builder.ts';
-import type { StreamItem } from '../events/change-stream.ts';
+import type { StreamItem } from '../../kernel/events/change-stream.ts';
 import type { SandboxTypes } from '../sandboxes/sandbox.schema.ts';
 import { listConnection, listingOf, idArgument, NO_SUCH_ROW, type SharedTypes } from '../shared.schema.ts';
 import type { HostLeaseRow, HostRow, SandboxRow } from '../tables.ts';

@@ -9,11 +9,10 @@ import { inputField, parseInput } from '../../kernel/input.ts';
 import type { AccountsPort } from '../../kernel/ports.ts';
 import { IdempotencyKeyReused, InvalidInput, NameTaken, UserError } from '../../kernel/user-errors.ts';
 import { actorOf, teamsOf, type Actor, type Viewer } from '../../kernel/viewer.ts';
-import { toCursor } from '../events/change-stream.ts';
-import type { EventHub } from '../events/event-hub.ts';
-import type { EventLog } from '../events/event-log.ts';
+import { toCursor } from '../../kernel/events/change-stream.ts';
+import type { EventHub } from '../../kernel/events/event-hub.ts';
 import type { Page } from '../paging.ts';
-import type { FleetDatabase, FleetTransaction, HostLeaseRow, HostRow } from '../tables.ts';
+import type { FleetDatabase, FleetEvents, FleetTransaction, HostLeaseRow, HostRow } from '../tables.ts';
 import { HOST_KINDS, type HostKind, type HostStatus } from './host.state.ts';
 
 /** The team may not bring its own hosts. */
@@ -55,7 +54,7 @@ const createHostInput = z.object({
 
 export interface HostServiceDeps {
   readonly database: FleetDatabase;
-  readonly events: EventLog;
+  readonly events: FleetEvents;
   readonly hub: EventHub;
   readonly accounts: AccountsPort;
   /** Where agents reach control, without a slash at the end. */

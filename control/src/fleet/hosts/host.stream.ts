@@ -1,6 +1,6 @@
 import { may, signedIn } from '../../kernel/authority.ts';
 import type { FleetContext } from '../builder.ts';
-import { ChangeStream, withDates } from '../events/change-stream.ts';
+import { ChangeStream, withDates } from '../../kernel/events/change-stream.ts';
 import { everyPage } from '../paging.ts';
 import type { HostRow } from '../tables.ts';
 import type { HostKind } from './host.state.ts';

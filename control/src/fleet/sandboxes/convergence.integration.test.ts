@@ -34,7 +34,7 @@ async function teamId(): Promise<string> {
 }
 
 async function query(sql: string) {
-  const client = new pg.Client({ connectionString: control.fleet.services.hub.url });
+  const client = new pg.Client({ connectionString: control.database.url });
   await client.connect();
   try {
     return await client.query(sql);

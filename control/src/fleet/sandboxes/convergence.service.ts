@@ -1,8 +1,7 @@
 import { RookeryError } from '@rookery/wire/errors.ts';
 import { inventoryDigest } from '@rookery/wire/inventory-digest.ts';
 import type { Logger } from '@rookery/wire/log.ts';
-import type { EventLog } from '../events/event-log.ts';
-import type { FleetDatabase, SandboxRow } from '../tables.ts';
+import type { FleetDatabase, FleetEvents, SandboxRow } from '../tables.ts';
 import type { HostClientPool } from '../tunnels/host-client-pool.ts';
 import { transitionSandbox } from './sandbox.record.ts';
 import type { Inventory, ObservedSandbox } from './sandbox.report.ts';
@@ -27,7 +26,7 @@ const CONVERGE_BATCH = 1_000;
 
 export interface ConvergenceDeps {
   readonly database: FleetDatabase;
-  readonly events: EventLog;
+  readonly events: FleetEvents;
   readonly pool: HostClientPool;
   readonly log: Logger;
 }

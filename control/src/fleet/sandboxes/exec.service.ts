@@ -4,7 +4,7 @@ import { authorize, signedIn } from '../../kernel/authority.ts';
 import { parseInput } from '../../kernel/input.ts';
 import { UserError } from '../../kernel/user-errors.ts';
 import type { Viewer } from '../../kernel/viewer.ts';
-import type { EventHub } from '../events/event-hub.ts';
+import type { EventHub } from '../../kernel/events/event-hub.ts';
 import type { FleetDatabase, SandboxRow } from '../tables.ts';
 import type { ExecEvent } from '../tunnels/host-client.ts';
 import type { HostClientPool } from '../tunnels/host-client-pool.ts';

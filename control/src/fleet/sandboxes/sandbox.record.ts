@@ -1,5 +1,5 @@
 import { sql } from 'kysely';
-import type { Record as RecordChanges } from '../events/event-log.ts';
+import type { Record as RecordChanges } from '../../kernel/events/event-log.ts';
 import type { FleetTransaction, SandboxRow } from '../tables.ts';
 import type { Transition } from './sandbox.state.ts';
 

@@ -2,7 +2,7 @@ import type { ObjectFieldBuilder } from '@pothos/core';
 import { fromGlobalId, toGlobalId } from '../../kernel/global-id.ts';
 import { IdempotencyKeyReused, InvalidInput, NotFound, NotPermitted, UserError } from '../../kernel/user-errors.ts';
 import type { FleetBuilder } from '../builder.ts';
-import type { StreamItem } from '../events/change-stream.ts';
+import type { StreamItem } from '../../kernel/events/change-stream.ts';
 import { NoHostFits } from '../placement/placement.service.ts';
 import {
   PLACEMENT_FILTERS,

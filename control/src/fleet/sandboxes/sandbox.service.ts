@@ -8,12 +8,11 @@ import { inputField, parseInput } from '../../kernel/input.ts';
 import type { AccountsPort } from '../../kernel/ports.ts';
 import { IdempotencyKeyReused, NotFound } from '../../kernel/user-errors.ts';
 import { actorOf, teamsOf, type Viewer } from '../../kernel/viewer.ts';
-import { toCursor } from '../events/change-stream.ts';
-import type { EventHub } from '../events/event-hub.ts';
-import type { EventLog } from '../events/event-log.ts';
+import { toCursor } from '../../kernel/events/change-stream.ts';
+import type { EventHub } from '../../kernel/events/event-hub.ts';
 import type { Page } from '../paging.ts';
 import { reserve } from '../placement/placement.service.ts';
-import type { FleetDatabase, SandboxRow } from '../tables.ts';
+import type { FleetDatabase, FleetEvents, SandboxRow } from '../tables.ts';
 import type { Convergence } from './convergence.service.ts';
 import { generateName } from './sandbox.names.ts';
 import { transitionSandbox } from './sandbox.record.ts';
@@ -63,7 +62,7 @@ const createSandboxInput = z.object({
 
 export interface SandboxServiceDeps {
   readonly database: FleetDatabase;
-  readonly events: EventLog;
+  readonly events: FleetEvents;
   readonly hub: EventHub;
   readonly accounts: AccountsPort;
   readonly convergence: Convergence;

@@ -3,14 +3,14 @@ import { insertHost, openTestDatabase } from '../../../test/harness.ts';
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { DatabaseConnection } from '../../database/database.ts';
-import type { FleetDatabase, FleetTables, HostRow } from '../tables.ts';
+import type { FleetDatabase, FleetEvents, FleetTables, HostRow } from '../../fleet/tables.ts';
 import { ChangeStream, fromCursor, toCursor, withDates, type StreamItem } from './change-stream.ts';
 import { EventHub } from './event-hub.ts';
 import { EventLog, type Record } from './event-log.ts';
 
 let connection: DatabaseConnection;
 let database: FleetDatabase;
-let log: EventLog;
+let log: FleetEvents;
 let hub: EventHub;
 
 beforeAll(async () => {
@@ -18,8 +18,8 @@ beforeAll(async () => {
   database = connection.as<FleetTables>();
 });
 beforeEach(async () => {
-  log = new EventLog(database, silentLogger());
-  hub = new EventHub(database, connection.url, silentLogger());
+  log = new EventLog(connection, silentLogger()).as();
+  hub = new EventHub(connection, silentLogger());
   await hub.start();
   return async () => {
     await log.idle();
@@ -151,7 +151,7 @@ describe('resuming', () => {
     await rename(host.id, 'old');
     await vi.waitFor(() => expect(hub.position).toBeGreaterThan(fromCursor(cursor)));
     // A process that has just started holds nothing in memory.
-    await using fresh = new EventHub(database, connection.url, silentLogger());
+    await using fresh = new EventHub(connection, silentLogger());
     await fresh.start();
     const late = new ChangeStream<HostRow>({
       hub: fresh,

@@ -1,6 +1,7 @@
 import type { Logger } from '@rookery/wire/log.ts';
 import pg from 'pg';
-import type { EventRow, FleetDatabase } from '../tables.ts';
+import type { Database, DatabaseConnection } from '../../database/database.ts';
+import type { EventRow, EventTables } from './event.entity.ts';
 import { EVENTS_CHANNEL } from './event-log.ts';
 
 /** Newest events kept in memory; a reader that is further behind reads the table. Some KiB each. */
@@ -25,8 +26,8 @@ const RELISTEN_MS = 500;
  * resuming after a lost connection is the same as going on.
  */
 export class EventHub implements AsyncDisposable {
-  readonly #database: FleetDatabase;
-  readonly url: string;
+  readonly #database: Database<EventTables>;
+  readonly #url: string;
   readonly #log: Logger;
   readonly #recent: EventRow[] = [];
   readonly #waiting = new Set<() => void>();
@@ -37,9 +38,9 @@ export class EventHub implements AsyncDisposable {
   #again = false;
   #disposed = false;
 
-  constructor(database: FleetDatabase, url: string, log: Logger) {
-    this.#database = database;
-    this.url = url;
+  constructor(connection: DatabaseConnection, log: Logger) {
+    this.#database = connection.as<EventTables>();
+    this.#url = connection.url;
     this.#log = log;
   }
 
@@ -141,7 +142,7 @@ export class EventHub implements AsyncDisposable {
 
   async #listen(): Promise<void> {
     const client = new pg.Client({
-      connectionString: this.url,
+      connectionString: this.#url,
       keepAlive: true,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     });

@@ -1,6 +1,6 @@
 import { RookeryError } from '@rookery/wire/errors.ts';
-import type { EventRow } from '../tables.ts';
 import type { EventHub } from './event-hub.ts';
+import type { EventRow } from './event.entity.ts';
 
 export const STREAM_KINDS = ['CREATED', 'UPDATED', 'DELETED', 'RESET', 'SNAPSHOT', 'SNAPSHOT_COMPLETE'] as const;
 export type StreamKind = (typeof STREAM_KINDS)[number];

@@ -1,22 +1,26 @@
 import type { Logger } from '@rookery/wire/log.ts';
-import { sql } from 'kysely';
-import type { Actor } from '../../kernel/viewer.ts';
-import type { FleetDatabase, FleetTransaction, HostRow, SandboxRow } from '../tables.ts';
+import { sql, type Kysely } from 'kysely';
+import type { Database, DatabaseConnection } from '../../database/database.ts';
+import type { Actor } from '../viewer.ts';
+import type { CHANGE_KINDS, EVENT_SUBJECTS, EventTables } from './event.entity.ts';
 
-/** What happened to one host or sandbox, to be written with the change itself. */
-export type Change =
-  | {
-      readonly subject: 'HOST';
-      readonly change: 'CREATED' | 'UPDATED' | 'DELETED';
-      readonly type: string;
-      readonly row: HostRow;
-    }
-  | {
-      readonly subject: 'SANDBOX';
-      readonly change: 'CREATED' | 'UPDATED' | 'DELETED';
-      readonly type: string;
-      readonly row: SandboxRow;
-    };
+/** What happened to one thing, to be written with the change itself. */
+export interface Change {
+  readonly subject: (typeof EVENT_SUBJECTS)[number];
+  readonly change: (typeof CHANGE_KINDS)[number];
+  /** In the field's words: `host.registered`. */
+  readonly type: string;
+  /** The row after the change. */
+  readonly row: ChangedRow;
+}
+
+interface ChangedRow {
+  readonly id: string;
+  readonly revision: number;
+  /** Null for what only platform admins see. */
+  readonly teamId: string | null;
+  readonly hostId?: string | null;
+}
 
 /** Writes changes into the log of the transaction it came with. */
 export type Record = (changes: readonly Change[]) => Promise<void>;
@@ -39,23 +43,28 @@ const SEQUENCE_BATCH = 5_000;
  * the positions of one object follow its revisions: a second change of an object can only begin to
  * write after the first has committed (docs/adr/0003-events-are-sequenced-after-commit.md).
  */
-export class EventLog implements AsyncDisposable {
-  readonly #database: FleetDatabase;
+export class EventLog<Tables = unknown> implements AsyncDisposable {
+  readonly #database: Database<EventTables>;
   readonly #log: Logger;
   #sequencing: Promise<void> | undefined;
   #again = false;
   #disposed = false;
 
-  constructor(database: FleetDatabase, log: Logger) {
-    this.#database = database;
+  constructor(connection: DatabaseConnection, log: Logger) {
+    this.#database = connection.as<EventTables>();
     this.#log = log;
   }
 
+  /** The same log, for changes of one subgraph's tables. */
+  as<Own>(): EventLog<Own> {
+    return this as unknown as EventLog<Own>;
+  }
+
   /** Runs `work` in a transaction whose changes are logged through `record`, and sequences them after the commit. */
-  async transaction<T>(actor: Actor, work: (tx: FleetTransaction, record: Record) => Promise<T>): Promise<T> {
+  async transaction<T>(actor: Actor, work: (tx: Kysely<Tables>, record: Record) => Promise<T>): Promise<T> {
     let wrote = false;
     const result = await this.#database.transaction((tx) =>
-      work(tx, async (changes) => {
+      work(tx as unknown as Kysely<Tables>, async (changes) => {
         wrote ||= changes.length > 0;
         await insertEvents(tx, actor, changes);
       }),
@@ -131,7 +140,7 @@ export class EventLog implements AsyncDisposable {
   }
 }
 
-async function insertEvents(tx: FleetTransaction, actor: Actor, changes: readonly Change[]): Promise<void> {
+async function insertEvents(tx: Kysely<EventTables>, actor: Actor, changes: readonly Change[]): Promise<void> {
   if (changes.length === 0) return;
   await tx
     .insertInto('Event')
@@ -144,7 +153,7 @@ async function insertEvents(tx: FleetTransaction, actor: Actor, changes: readonl
         subjectId: row.id,
         revision: row.revision,
         teamId: row.teamId,
-        hostId: 'hostId' in row ? row.hostId : row.id,
+        hostId: subject === 'HOST' ? row.id : (row.hostId ?? null),
         state: row as unknown as { [key: string]: unknown },
       })) as never,
     )

@@ -1,6 +1,9 @@
 import { defineEntity, p } from '@mikro-orm/core';
+import type { InferKyselyDB } from '@mikro-orm/sql';
+import type { Selectable } from 'kysely';
+import type { QUERY_OPTIONS } from '../../database/database.ts';
 
-export const EVENT_SUBJECTS = ['HOST', 'SANDBOX'] as const;
+export const EVENT_SUBJECTS = ['HOST', 'SANDBOX', 'TEAM', 'AUDIT'] as const;
 export const CHANGE_KINDS = ['CREATED', 'UPDATED', 'DELETED'] as const;
 
 /**
@@ -57,3 +60,6 @@ export const EventHeadSchema = defineEntity({
 
 export class EventHead extends EventHeadSchema.class {}
 EventHeadSchema.setClass(EventHead);
+
+export type EventTables = InferKyselyDB<typeof EventSchema | typeof EventHeadSchema, typeof QUERY_OPTIONS>;
+export type EventRow = Selectable<EventTables['Event']>;
