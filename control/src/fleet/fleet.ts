@@ -1,3 +1,4 @@
+import type { Caller } from '@rookery/wire/caller.ts';
 import type { CloseCode } from '@rookery/wire/close-codes.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import DataLoader from 'dataloader';
@@ -110,7 +111,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
   const enrolment = new Enrolment({ database, events, keys, log });
   return {
     services,
-    subgraph: { name: 'fleet', schema: fleetSchema(), context: (viewer) => context(viewer, services) },
+    subgraph: { name: 'fleet', schema: fleetSchema(), context: (viewer, caller) => context(viewer, caller, services) },
     agentChannel: { enrolment, heartbeats, convergence, heartbeatMs: settings.heartbeatMs },
     tunnels: pool,
     async [Symbol.asyncDispose]() {
@@ -120,9 +121,10 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
   };
 }
 
-function context(viewer: Viewer | null, services: FleetServices): FleetContext {
+function context(viewer: Viewer | null, caller: Caller, services: FleetServices): FleetContext {
   return {
     viewer,
+    caller,
     services,
     loaders: {
       host: new DataLoader(async (ids) => inOrder(ids, await services.hosts.findMany(viewer, ids), ({ id }) => id)),

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { newAdmin, newMember, startTestControl } from '../../../test/harness.ts';
+import { newAdmin, newMember, newTeam, startTestControl } from '../../../test/harness.ts';
 import { heartbeat, refresh, ScriptedAgent } from '../../../test/scripted-agent.ts';
 import type { Control } from '../../app.ts';
 import type { SandboxRow } from '../tables.ts';
@@ -12,7 +12,7 @@ const admin = newAdmin();
 
 beforeAll(async () => {
   control = await startTestControl();
-  teamId = (await control.accounts.services.teams.create('deleters', randomUUID(), true)).id;
+  teamId = (await newTeam(control)).team.id;
 });
 afterAll(() => control[Symbol.asyncDispose]());
 

@@ -1,5 +1,5 @@
 import type { ObjectFieldBuilder } from '@pothos/core';
-import { fromGlobalId, toGlobalId } from '../../kernel/global-id.ts';
+import { fromGlobalId, NO_SUCH_ROW, toGlobalId } from '../../kernel/global-id.ts';
 import { IdempotencyKeyReused, InvalidInput, NotFound, NotPermitted, UserError } from '../../kernel/user-errors.ts';
 import type { FleetBuilder } from '../builder.ts';
 import type { StreamItem } from '../../kernel/events/change-stream.ts';
@@ -10,7 +10,8 @@ import {
   type Placement as PlacementRecord,
   type PlacementRejection as PlacementRejectionRecord,
 } from '../placement/placement.ts';
-import { listConnection, listingOf, idArgument, NO_SUCH_ROW, type SharedTypes } from '../shared.schema.ts';
+import { listConnection, listingOf, idArgument } from '../../kernel/connection.ts';
+import type { SharedTypes } from '../shared.schema.ts';
 import type { HostRow, SandboxRow } from '../tables.ts';
 import { HostUnavailable, SandboxNotRunning, type ExecOutput } from './exec.service.ts';
 import type { SandboxFilter, SandboxWithCursor } from './sandbox.service.ts';
