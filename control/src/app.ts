@@ -14,6 +14,7 @@ import { AuditLog } from './kernel/audit/audit-log.ts';
 import { auditMutations } from './kernel/audit/audited-mutations.ts';
 import { EventHub } from './kernel/events/event-hub.ts';
 import { EventLog } from './kernel/events/event-log.ts';
+import { keepKeysFresh } from './kernel/key-rotation.ts';
 import { LoopDriver, type LoopStatus } from './kernel/loops.ts';
 import { joinReplicas } from './kernel/replica.ts';
 import { SigningKeys } from './kernel/signing-keys.ts';
@@ -40,6 +41,7 @@ export interface Control extends AsyncDisposable {
   /** Set on the very first start only. */
   readonly firstAdmin: FirstAdmin | undefined;
   readonly database: DatabaseConnection;
+  readonly keys: SigningKeys;
   readonly accounts: Accounts;
   readonly fleet: Fleet;
   /** Names this process among the replicas; hosts that it reaches carry it. */
@@ -84,6 +86,12 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
 
   const loops = new LoopDriver(log.child({ part: 'loops' }));
   const replica = stack.use(await joinReplicas(database, loops));
+  loops.add({
+    name: 'signing-keys',
+    description: 'Gives tokens a new key now and then, and drops those that nothing good was signed with.',
+    periodMs: 60 * 60 * 1_000,
+    run: () => keepKeysFresh(database),
+  });
   const sockets = new AgentSockets();
   let agentUrl = '';
   const fleet = stack.use(
@@ -146,6 +154,7 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
     subgraphPort: subgraphServer?.port,
     firstAdmin,
     database,
+    keys,
     accounts,
     fleet,
     replicaId: replica.id,
