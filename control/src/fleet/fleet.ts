@@ -25,6 +25,7 @@ import { ExecService } from './sandboxes/exec.service.ts';
 import { addSandboxes } from './sandboxes/sandbox.schema.ts';
 import { SandboxService } from './sandboxes/sandbox.service.ts';
 import { addShared } from './shared.schema.ts';
+import { addTeamFields } from './team.schema.ts';
 import type { FleetTables } from './tables.ts';
 import { HostClientPool } from './tunnels/host-client-pool.ts';
 
@@ -67,7 +68,8 @@ export function fleetSchema(): GraphQLSchema {
   builder.mutationType({});
   builder.subscriptionType({});
   const shared = addShared(builder);
-  addHosts(builder, shared, addSandboxes(builder, shared));
+  const sandboxes = addSandboxes(builder, shared);
+  addTeamFields(builder, shared, addHosts(builder, shared, sandboxes), sandboxes);
   return builder.toSubGraphSchema({});
 }
 

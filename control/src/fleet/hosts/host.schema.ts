@@ -30,7 +30,7 @@ export function addHosts(
   builder: FleetBuilder,
   { Host, Team, Label, LabelInput, ChangeKind }: SharedTypes,
   { Sandbox, sandboxConnection }: SandboxTypes,
-): void {
+) {
   const HostKind = builder.enumType('HostKind', {
     description: 'PLATFORM: run by the platform, for every team. BYOC: brought by a team, for itself.',
     values: HOST_KINDS,
@@ -308,4 +308,8 @@ export function addHosts(
       resolve: (item) => item,
     }),
   }));
+
+  return { HostConnection };
 }
+
+export type HostTypes = ReturnType<typeof addHosts>;

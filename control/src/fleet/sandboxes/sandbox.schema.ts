@@ -297,7 +297,7 @@ export function addSandboxes(builder: FleetBuilder, { Host, Team, Label, LabelIn
     }),
   }));
 
-  return { Sandbox, sandboxConnection };
+  return { Sandbox, SandboxConnection, sandboxConnection };
 }
 
 export type SandboxTypes = ReturnType<typeof addSandboxes>;
