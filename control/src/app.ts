@@ -42,6 +42,7 @@ export interface Control extends AsyncDisposable {
   readonly firstAdmin: FirstAdmin | undefined;
   readonly database: DatabaseConnection;
   readonly keys: SigningKeys;
+  readonly auditLog: AuditLog;
   readonly accounts: Accounts;
   readonly fleet: Fleet;
   /** Names this process among the replicas; hosts that it reaches carry it. */
@@ -155,6 +156,7 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
     firstAdmin,
     database,
     keys,
+    auditLog: audit,
     accounts,
     fleet,
     replicaId: replica.id,
