@@ -84,6 +84,7 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
         heartbeatMs: config.ROOKERY_HEARTBEAT_MS,
         unreachableAfterMs: config.ROOKERY_UNREACHABLE_AFTER_MS,
         cpuOvercommit: config.ROOKERY_CPU_OVERCOMMIT,
+        placementStrategy: config.ROOKERY_PLACEMENT_STRATEGY,
       },
       agentUrl: () => agentUrl,
       disconnectHost: (hostId, code, reason) => sockets.disconnect(hostId, code, reason),

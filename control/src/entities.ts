@@ -3,6 +3,7 @@ import { MembershipSchema, TeamSchema } from './accounts/teams/team.entity.ts';
 import { UserSchema } from './accounts/users/user.entity.ts';
 import { HostIdentitySchema, RefreshTokenSchema, RegistrationTokenSchema } from './fleet/enrolment/enrolment.entity.ts';
 import { EventHeadSchema, EventSchema } from './kernel/events/event.entity.ts';
+import { HostDrainSchema } from './fleet/hosts/host-drain.entity.ts';
 import { HostLeaseSchema, HostSchema } from './fleet/hosts/host.entity.ts';
 import { SandboxSchema } from './fleet/sandboxes/sandbox.entity.ts';
 import { ReplicaSchema } from './kernel/replica.entity.ts';
@@ -18,6 +19,7 @@ export const entities = [
   ReplicaSchema,
   HostSchema,
   HostLeaseSchema,
+  HostDrainSchema,
   SandboxSchema,
   EventSchema,
   EventHeadSchema,
