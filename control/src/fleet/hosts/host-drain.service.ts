@@ -201,7 +201,8 @@ export class HostDrains {
         .select(['status', 'deletedAt'])
         .where('drainId', '=', drain.id)
         .execute();
-      const progress = host.deletedAt
+      // What a deletion destroys is not the drain's doing.
+      const progress = host.deletingAt
         ? ({ ...drainProgress(current, sandboxes, new Date()), state: 'CANCELLED' } as const)
         : drainProgress(current, sandboxes, new Date());
       const { state, total, done, failed } = progress;
