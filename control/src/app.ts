@@ -77,7 +77,8 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
     hub,
     audit,
     keys,
-    fleet: { teamByocChanged: async () => {} },
+    // The two need each other; by the time anyone asks, both are there.
+    fleet: { teamByocChanged: (teamId) => fleet.port.teamByocChanged(teamId) },
     settings: {
       accessTokenSeconds: config.ROOKERY_ACCESS_TOKEN_SECONDS,
       sessionSeconds: config.ROOKERY_SESSION_SECONDS,
@@ -108,6 +109,7 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
         heartbeatMs: config.ROOKERY_HEARTBEAT_MS,
         unreachableAfterMs: config.ROOKERY_UNREACHABLE_AFTER_MS,
         cpuOvercommit: config.ROOKERY_CPU_OVERCOMMIT,
+        placementStrategy: config.ROOKERY_PLACEMENT_STRATEGY,
       },
       agentUrl: () => agentUrl,
       disconnectHost: (hostId, code, reason) => sockets.disconnect(hostId, code, reason),

@@ -215,6 +215,30 @@ export const OPERATIONS: Readonly<Record<string, PolicyRow>> = {
     variables: ({ ids }) => ({ name: `h-${ids.host.slice(-20).replace(/\W/g, '')}x` }),
     expected: everyone('NOT_FOUND', { ...NOBODY, platformAdmin: 'ALLOWED' }),
   },
+  'Mutation.updateHost': {
+    document: `mutation ($host: ID!) { r: updateHost(input: { hostId: $host, labels: [] }) ${MUTATION_RESULT} }`,
+    expected: HOST_MANAGE,
+  },
+  'Mutation.cordonHost': {
+    document: `mutation ($host: ID!) { r: cordonHost(input: { hostId: $host }) ${MUTATION_RESULT} }`,
+    expected: HOST_MANAGE,
+  },
+  'Mutation.uncordonHost': {
+    document: `mutation ($host: ID!) { r: uncordonHost(input: { hostId: $host }) ${MUTATION_RESULT} }`,
+    expected: HOST_MANAGE,
+  },
+  'Mutation.drainHost': {
+    document: `mutation ($host: ID!) { r: drainHost(input: { hostId: $host, policy: PAUSE }) ${MUTATION_RESULT} }`,
+    expected: HOST_MANAGE,
+  },
+  'Mutation.pauseSandbox': {
+    document: `mutation ($sandbox: ID!) { r: pauseSandbox(input: { sandboxId: $sandbox }) ${MUTATION_RESULT} }`,
+    expected: SANDBOX_USE,
+  },
+  'Mutation.resumeSandbox': {
+    document: `mutation ($sandbox: ID!) { r: resumeSandbox(input: { sandboxId: $sandbox }) ${MUTATION_RESULT} }`,
+    expected: SANDBOX_USE,
+  },
   'Mutation.deleteHost': {
     document: `mutation ($host: ID!) { r: deleteHost(input: { hostId: $host }) ${MUTATION_RESULT} }`,
     expected: HOST_MANAGE,
