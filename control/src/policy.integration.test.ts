@@ -1,5 +1,7 @@
 import type { Caller } from '@rookery/wire/caller.ts';
+import { decodeGlobalID } from '@pothos/plugin-relay';
 import { parse, type FormattedExecutionResult, type GraphQLSchema, type GraphQLUnionType } from 'graphql';
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { startTestControl } from '../test/harness.ts';
 import { outcomeOf, type Outcome } from '../test/policy/outcome.ts';
@@ -11,6 +13,7 @@ import type { Control } from './app.ts';
 import { toCursor } from './kernel/events/change-stream.ts';
 import type { EventTables } from './kernel/events/event.entity.ts';
 import { fleetSchema } from './fleet/fleet.ts';
+import { toGlobalId, type GlobalIdType } from './kernel/global-id.ts';
 import { nodesSchema } from './nodes/nodes.ts';
 
 /** Every door of the API × everyone who might try it, against the outcomes that are written down in `test/policy/policy.ts`. */
@@ -124,6 +127,29 @@ describe('changing', () => {
     const worldFor = async (actor: ActorName) =>
       row.expected[actor] === 'ALLOWED' ? newWorld(control, agent.accessToken) : shared;
     expect(await outcomes(subgraphOf(name), row, worldFor)).toEqual(row.expected);
+  });
+});
+
+describe('what does not exist', () => {
+  const hidden = [
+    ...Object.entries(OPERATIONS).map(([name, row]) => [name, subgraphOf(name), row] as const),
+    ...Object.entries(ENTITIES).map(([name, row]) => [name, name.split('.', 1)[0] as string, row] as const),
+    ...Object.entries(FIELDS).map(([name, row]) => [name, row.subgraph, row] as const),
+  ].filter(([name, , row]) => row.expected.stranger === 'NOT_FOUND' && !name.startsWith('Subscription'));
+
+  test.each(hidden)('is what another team’s thing looks like to %s', async (_name, subgraph, row) => {
+    const world = await newWorld(control, agent.accessToken);
+    const answer = async (ids: Readonly<Record<string, string>>) => {
+      const { invitationToken, refreshToken } = world;
+      const variables = { ...ids, invitationToken, refreshToken, ...row.variables?.(world) };
+      return control.execute(subgraph, { document: parse(row.document), variables }, world.callers.stranger);
+    };
+    const nothing = Object.entries(world.ids).map(([key, id]) => {
+      const { typename } = decodeGlobalID(id);
+      return [key, toGlobalId(typename as GlobalIdType, randomUUID())];
+    });
+    const ofNothing = await answer(Object.fromEntries(nothing) as Record<string, string>);
+    expect(await answer(world.ids)).toEqual(ofNothing);
   });
 });
 
