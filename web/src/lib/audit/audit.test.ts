@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { actionLabel, detailPairs, everything, outcomeLook, toAuditEvent, toAuditFilter } from './audit.ts';
+import {
+  actionLabel,
+  detailPairs,
+  detailSummary,
+  everything,
+  outcomeLook,
+  toAuditEvent,
+  toAuditFilter,
+} from './audit.ts';
 
 const NOW = Date.parse('2026-11-25T12:00:00.000Z');
 
@@ -27,6 +35,18 @@ describe('an audit event', () => {
       { name: 'name', value: 'a=b' },
       { name: 'force', value: '' },
     ]));
+});
+
+describe('an audit event’s summary', () => {
+  it('begins with whom or what it was about', () =>
+    expect(detailSummary(['role=MEMBER', 'email=radia@example.test'])).toBe('radia@example.test · member'));
+
+  it('writes lists as people do, and survives what only looks like one', () => {
+    expect(detailSummary(['name=ci', 'scopes=["hosts:read","hosts:write"]'])).toBe('ci · hosts:read, hosts:write');
+    expect(detailSummary(['name=[draft'])).toBe('[draft');
+  });
+
+  it('leaves out what says nothing without its name', () => expect(detailSummary(['isByoc=true'])).toBe(''));
 });
 
 describe('the filter', () => {

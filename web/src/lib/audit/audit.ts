@@ -28,7 +28,7 @@ export const actorKinds: Record<AuditActorKind, string> = {
   API_KEY: 'API key',
   HOST: 'Host',
   CONTROL: 'Control plane',
-  ANONYMOUS: 'Nobody signed in',
+  ANONYMOUS: 'Not signed in',
 };
 
 /** Actions that read badly when their name is only taken apart. */
@@ -118,10 +118,34 @@ export function toAuditFilter(choice: AuditChoice, teamId: string | null, now: n
   };
 }
 
-/** `name=value` taken apart; a value may hold more of the sign. */
+/** `name=value` taken apart; a value may hold more of the sign. Lists are written as people write them. */
 export function detailPairs(detail: readonly string[]): { name: string; value: string }[] {
   return detail.map((text) => {
     const at = text.indexOf('=');
-    return at < 0 ? { name: text, value: '' } : { name: text.slice(0, at), value: text.slice(at + 1) };
+    return at < 0 ? { name: text, value: '' } : { name: text.slice(0, at), value: listed(text.slice(at + 1)) };
   });
+}
+
+function listed(value: string): string {
+  if (!value.startsWith('[')) return value;
+  try {
+    const items: unknown = JSON.parse(value);
+    return Array.isArray(items) ? items.join(', ') : value;
+  } catch {
+    // Somebody's name may begin like a list.
+    return value;
+  }
+}
+
+/** Names of details whose value alone says nothing in a summary. */
+const SAID_BY_NAME = new Set(['force', 'isAdmin', 'isByoc', 'userId', 'template']);
+
+/** What an event was about, in a few words: whom or what first. */
+export function detailSummary(detail: readonly string[]): string {
+  const rank = (name: string) => (name === 'email' ? 0 : name === 'name' ? 1 : 2);
+  return detailPairs(detail)
+    .filter(({ name, value }) => value && !SAID_BY_NAME.has(name))
+    .sort((a, b) => rank(a.name) - rank(b.name))
+    .map(({ name, value }) => (rank(name) === 2 && name !== 'kind' ? value.toLowerCase() : value))
+    .join(' · ');
 }

@@ -12,6 +12,12 @@ export function formatSpan(milliseconds: number): string {
   return `${Math.floor(span / DAY)} d`;
 }
 
+/** The time left, rounded up to its largest unit: what ends in 6 days and 23 hours ends in "7 d". */
+export function formatLeft(milliseconds: number): string {
+  const unit = milliseconds < MINUTE ? SECOND : milliseconds < HOUR ? MINUTE : milliseconds < 2 * DAY ? HOUR : DAY;
+  return formatSpan(Math.ceil(milliseconds / unit) * unit);
+}
+
 /** A span that counts down to the second: "59:07". */
 export function formatCountdown(milliseconds: number): string {
   const seconds = Math.max(0, Math.ceil(milliseconds / SECOND));
