@@ -7,6 +7,7 @@ export const InvitationQuery = graphql(/* GraphQL */ `
       email
       role
       expiresAt
+      invitedBy
     }
   }
 `);
