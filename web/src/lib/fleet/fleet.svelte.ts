@@ -55,6 +55,8 @@ export class Fleet {
   readonly #socket: Client;
   readonly #onUnauthorized: () => void;
   readonly #endings: (() => void)[] = [];
+  // Nothing is drawn from it.
+  // eslint-disable-next-line svelte/prefer-svelte-reactivity
   readonly #teamListeners = new Set<(teamId: string | null) => void>();
   #watched: () => readonly string[] = () => [];
 
