@@ -51,6 +51,13 @@ export function addInvitations(
         email: t.string({ resolve: ({ invitation }) => invitation.email }),
         role: t.field({ type: TeamRole, resolve: ({ invitation }) => invitation.role }),
         expiresAt: t.field({ type: 'DateTime', resolve: ({ invitation }) => invitation.expiresAt }),
+        invitedBy: t.string({
+          nullable: true,
+          description: 'The name of whoever invites; null when they have left meanwhile.',
+          // Its reader may see nobody yet, but is asked by this person.
+          resolve: async ({ invitation }, _args, { services }) =>
+            (await services.users.byIds([invitation.invitedBy]))[0]?.name ?? null,
+        }),
       }),
     });
   const PendingInvitation = builder.objectRef<InvitationRow>('PendingInvitation').implement({
