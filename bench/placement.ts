@@ -34,6 +34,9 @@ const concurrency = Number(options.concurrency);
 /** What each placement asks for: small, so that the fleet does not fill up. */
 const SIZE = { vcpus: 0.1, memoryMb: 64, diskMb: 64 } as const;
 
+/** Who creates all of them: one person, or one program with one key. */
+const CREATOR = randomUUID();
+
 interface Outcome {
   readonly name: string;
   readonly perSecond: number;
@@ -105,11 +108,12 @@ async function fill(pool: pg.Pool, replicaId: string): Promise<string> {
 
 async function create(control: Control, teamId: string): Promise<number> {
   const admin: Viewer = {
-    userId: randomUUID(),
-    sessionId: randomUUID(),
+    kind: 'USER',
+    id: CREATOR,
+    label: 'bench',
+    sessionId: CREATOR,
     isAdmin: true,
     roles: new Map(),
-    expiresAt: new Date(Date.now() + 3_600_000),
   };
   await control.fleet.services.sandboxes.create(admin, { teamId, ...SIZE, idempotencyKey: randomUUID() });
   return 0;

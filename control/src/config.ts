@@ -33,6 +33,10 @@ export const controlConfigSchema = z.object({
   /** First platform admin; a password is made up when none is given. */
   ROOKERY_ADMIN_EMAIL: z.email('must be an e-mail address').optional(),
   ROOKERY_ADMIN_PASSWORD: z.string().min(8, 'must have at least 8 characters').optional(),
+  /** Life of an access token, in seconds. */
+  ROOKERY_ACCESS_TOKEN_SECONDS: z.coerce.number().int().min(10).max(86_400).default(900),
+  /** Life of a sign-in, in seconds. */
+  ROOKERY_SESSION_SECONDS: z.coerce.number().int().min(60).max(31_536_000).default(604_800),
   ROOKERY_LOG_LEVEL: configField.logLevel(),
 });
 

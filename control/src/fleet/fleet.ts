@@ -1,3 +1,4 @@
+import type { Caller } from '@rookery/wire/caller.ts';
 import type { CloseCode } from '@rookery/wire/close-codes.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import DataLoader from 'dataloader';
@@ -33,6 +34,7 @@ import { addSandboxes } from './sandboxes/sandbox.schema.ts';
 import { SandboxOperations } from './sandboxes/sandbox-operations.service.ts';
 import { SandboxService } from './sandboxes/sandbox.service.ts';
 import { addShared } from './shared.schema.ts';
+import { addTeamFields } from './team.schema.ts';
 import type { FleetTables } from './tables.ts';
 import { HostClientPool } from './tunnels/host-client-pool.ts';
 
@@ -77,9 +79,9 @@ export function fleetSchema(): GraphQLSchema {
   builder.mutationType({});
   builder.subscriptionType({});
   const shared = addShared(builder);
-  const sandboxTypes = addSandboxes(builder, shared);
-  addSandboxOperations(builder, sandboxTypes);
-  addHosts(builder, shared, sandboxTypes);
+  const sandboxes = addSandboxes(builder, shared);
+  addSandboxOperations(builder, sandboxes);
+  addTeamFields(builder, shared, addHosts(builder, shared, sandboxes), sandboxes);
   addHostOperations(builder, shared);
   return builder.toSubGraphSchema({});
 }
@@ -146,7 +148,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
   const enrolment = new Enrolment({ database, events, keys, log });
   return {
     services,
-    subgraph: { name: 'fleet', schema: fleetSchema(), context: (viewer) => context(viewer, services) },
+    subgraph: { name: 'fleet', schema: fleetSchema(), context: (viewer, caller) => context(viewer, caller, services) },
     agentChannel: { enrolment, heartbeats, convergence, heartbeatMs: settings.heartbeatMs },
     tunnels: pool,
     async [Symbol.asyncDispose]() {
@@ -158,9 +160,10 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
   };
 }
 
-function context(viewer: Viewer | null, services: FleetServices): FleetContext {
+function context(viewer: Viewer | null, caller: Caller, services: FleetServices): FleetContext {
   return {
     viewer,
+    caller,
     services,
     loaders: {
       host: new DataLoader(async (ids) => inOrder(ids, await services.hosts.findMany(viewer, ids), ({ id }) => id)),

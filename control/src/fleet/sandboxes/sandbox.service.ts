@@ -3,14 +3,14 @@ import { v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
 import { sql } from 'kysely';
 import { isUniqueViolation } from '../../database/database.ts';
-import { authorize, may, signedIn } from '../../kernel/authority.ts';
+import { authorize, may, signedIn, teamsWhere } from '../../kernel/authority.ts';
 import { inputField, parseInput } from '../../kernel/input.ts';
 import type { AccountsPort } from '../../kernel/ports.ts';
 import { IdempotencyKeyReused, NotFound } from '../../kernel/user-errors.ts';
-import { actorOf, teamsOf, type Viewer } from '../../kernel/viewer.ts';
+import { actorOf, type Viewer } from '../../kernel/viewer.ts';
 import { toCursor } from '../../kernel/events/change-stream.ts';
 import type { EventHub } from '../../kernel/events/event-hub.ts';
-import type { Page } from '../paging.ts';
+import type { Page } from '../../kernel/paging.ts';
 import type { Placements } from '../placement/placement.service.ts';
 import type { FleetDatabase, FleetEvents, SandboxRow } from '../tables.ts';
 import type { Convergence } from './convergence.service.ts';
@@ -202,7 +202,7 @@ export class SandboxService {
           placement,
           idempotencyKey: request.idempotencyKey ?? null,
           requestHash,
-          createdBy: viewer.userId,
+          createdBy: viewer.id,
           createdAt: new Date(),
         } as never)
         .returningAll()
@@ -243,10 +243,11 @@ export class SandboxService {
   }
 
   #visible(viewer: Viewer, { hostId, teamId, status }: SandboxFilter) {
+    const teams = teamsWhere(viewer, 'sandbox:read');
     return this.#deps.database.query
       .selectFrom('Sandbox')
       .where('deletedAt', 'is', null)
-      .$if(!viewer.isAdmin, (q) => q.where('teamId', '=', sql<string>`any(${teamsOf(viewer)}::uuid[])`))
+      .$if(teams !== 'ALL', (q) => q.where('teamId', '=', sql<string>`any(${teams}::uuid[])`))
       .$if(hostId !== undefined, (q) => q.where('hostId', '=', hostId as string))
       .$if(teamId !== undefined, (q) => q.where('teamId', '=', teamId as string))
       .$if(status !== undefined, (q) => q.where('status', '=', status as SandboxStatus));
