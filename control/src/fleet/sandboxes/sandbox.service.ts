@@ -14,6 +14,7 @@ import type { Page } from '../../kernel/paging.ts';
 import type { Placements } from '../placement/placement.service.ts';
 import type { FleetDatabase, FleetEvents, SandboxRow } from '../tables.ts';
 import type { Convergence } from './convergence.service.ts';
+import { SandboxCreation } from './sandbox-creation.ts';
 import { generateName } from './sandbox.names.ts';
 import { transitionSandbox } from './sandbox.record.ts';
 import { requestDestroy, type SandboxStatus } from './sandbox.state.ts';
@@ -78,9 +79,11 @@ export interface SandboxServiceDeps {
 /** Sandboxes as people see, make and destroy them. */
 export class SandboxService {
   readonly #deps: SandboxServiceDeps;
+  readonly #creation: SandboxCreation;
 
   constructor(deps: SandboxServiceDeps) {
     this.#deps = deps;
+    this.#creation = new SandboxCreation(deps);
   }
 
   /**
@@ -167,11 +170,11 @@ export class SandboxService {
     return Number(count);
   }
 
-  async #place(viewer: Viewer, request: z.output<typeof createSandboxInput>, requestHash: string): Promise<SandboxRow> {
+  #place(viewer: Viewer, request: z.output<typeof createSandboxInput>, requestHash: string): Promise<SandboxRow> {
     const { teamId, template, vcpus, memoryMb, diskMb, timeoutSeconds } = request;
     const milliVcpus = Math.round(vcpus * 1_000);
-    return this.#deps.events.transaction(actorOf(viewer), async (tx, record) => {
-      const { host, placement } = await this.#deps.placements.reserve(tx, {
+    return this.#creation.create(actorOf(viewer), {
+      request: {
         teamId,
         template,
         milliVcpus,
@@ -183,35 +186,24 @@ export class SandboxService {
           labels: request.hostLabels ?? [],
         },
         failedHostIds: [],
-      });
-      const row = await tx
-        .insertInto('Sandbox')
-        .values({
-          id: uuidv7(),
-          name: request.name ?? generateName(),
-          teamId,
-          hostId: host.id,
-          template,
-          milliVcpus,
-          memoryMb,
-          diskMb,
-          labels: request.labels ?? [],
-          timeoutSeconds: timeoutSeconds ?? null,
-          desiredState: 'RUNNING',
-          status: 'PENDING',
-          placement,
-          idempotencyKey: request.idempotencyKey ?? null,
-          requestHash,
-          createdBy: viewer.id,
-          createdAt: new Date(),
-        } as never)
-        .returningAll()
-        .executeTakeFirstOrThrow();
-      await record([
-        { subject: 'HOST', change: 'UPDATED', type: 'host.reserved', row: host },
-        { subject: 'SANDBOX', change: 'CREATED', type: 'sandbox.created', row },
-      ]);
-      return row;
+      },
+      fields: {
+        id: uuidv7(),
+        name: request.name ?? generateName(),
+        teamId,
+        template,
+        milliVcpus,
+        memoryMb,
+        diskMb,
+        labels: request.labels ?? [],
+        timeoutSeconds: timeoutSeconds ?? null,
+        desiredState: 'RUNNING',
+        status: 'PENDING',
+        idempotencyKey: request.idempotencyKey ?? null,
+        requestHash,
+        createdBy: viewer.id,
+        createdAt: new Date(),
+      },
     });
   }
 
