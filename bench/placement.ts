@@ -119,8 +119,8 @@ async function create(control: Control, teamId: string): Promise<number> {
     id: CREATOR,
     label: 'bench',
     sessionId: CREATOR,
-    isAdmin: true,
-    roles: new Map(),
+    isAdmin: false,
+    roles: new Map([[teamId, 'MEMBER']]),
   };
   await control.fleet.services.sandboxes.create(admin, { teamId, ...SIZE, idempotencyKey: randomUUID() });
   return 0;

@@ -2,7 +2,7 @@ import { hasSqlState } from '../../database/database.ts';
 import type { Actor } from '../../kernel/viewer.ts';
 import type { PlacementRequest } from '../placement/placement.ts';
 import { NoHostFits, pause, TRIES, type Placements } from '../placement/placement.service.ts';
-import type { FleetEvents, SandboxRow } from '../tables.ts';
+import type { FleetDatabase, FleetEvents, SandboxRow } from '../tables.ts';
 
 /** A sandbox that has no place yet. */
 export interface NewSandbox {
@@ -28,19 +28,22 @@ interface Waiting extends NewSandbox {
  * Nobody waits for company: the first is alone.
  */
 export class SandboxCreation {
+  readonly #database: FleetDatabase;
   readonly #events: FleetEvents;
   readonly #placements: Placements;
   /** By actor, because that is who a transaction is written down for. */
   readonly #waiting = new Map<Actor, Waiting[]>();
   readonly #running = new Set<Actor>();
 
-  constructor(deps: { events: FleetEvents; placements: Placements }) {
+  constructor(deps: { database: FleetDatabase; events: FleetEvents; placements: Placements }) {
+    this.#database = deps.database;
     this.#events = deps.events;
     this.#placements = deps.placements;
   }
 
   /**
-   * Resolves with the row when it is durable.
+   * Resolves with the row when it is durable; with the one that is there already when the team has used
+   * the idempotency key before, for whatever.
    *
    * @throws {NoHostFits}
    */
@@ -77,7 +80,9 @@ export class SandboxCreation {
     }
   }
 
-  async #place(actor: Actor, batch: readonly Waiting[]): Promise<void> {
+  async #place(actor: Actor, asked: readonly Waiting[]): Promise<void> {
+    const batch = await this.#withoutKnown(asked);
+    if (batch.length === 0) return;
     const { outcomes, rows } = await this.#events.transaction(actor, async (tx, record) => {
       const reserved = await this.#placements.reserveAll(
         tx,
@@ -114,6 +119,24 @@ export class SandboxCreation {
       else if (outcome && 'busy' in outcome) this.#refuseOrRetry(actor, waiting, outcome);
       else waiting.answer.reject(new Error('a sandbox was placed and not inserted'));
     }
+  }
+
+  /** Answers what has been asked for before; returns the rest. */
+  async #withoutKnown(batch: readonly Waiting[]): Promise<readonly Waiting[]> {
+    const keys = batch.flatMap(({ fields }) => fields.idempotencyKey ?? []);
+    if (keys.length === 0) return batch;
+    const rows = await this.#database.query
+      .selectFrom('Sandbox')
+      .selectAll()
+      .where('teamId', 'in', [...new Set(batch.map(({ request }) => request.teamId))])
+      .where('idempotencyKey', 'in', keys)
+      .execute();
+    const known = new Map(rows.map((row) => [`${row.teamId} ${row.idempotencyKey}`, row]));
+    return batch.filter(({ request, fields, answer }) => {
+      const row = fields.idempotencyKey ? known.get(`${request.teamId} ${fields.idempotencyKey}`) : undefined;
+      if (row) answer.resolve(row);
+      return !row;
+    });
   }
 
   #refuseOrRetry(

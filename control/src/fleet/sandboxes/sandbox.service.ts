@@ -98,25 +98,23 @@ export class SandboxService {
   async create(viewer: Viewer | null, input: unknown): Promise<SandboxWithCursor> {
     const someone = signedIn(viewer);
     const request = parseInput(createSandboxInput, input);
-    const { teamId, idempotencyKey } = request;
-    const team = await this.#deps.accounts.team(teamId);
-    authorize(someone, 'sandbox:create', team && { teamId }, 'team');
+    const { teamId } = request;
+    // Who is in a team knows that it exists.
+    const exists = isOf(someone, teamId) || (await this.#deps.accounts.team(teamId)) !== undefined;
+    authorize(someone, 'sandbox:create', exists ? { teamId } : undefined, 'team');
     await this.#requireVisibleHost(someone, request.hostId ?? null);
 
     const requestHash = sha256(JSON.stringify(request));
-    const known = idempotencyKey ? await this.#byIdempotencyKey(teamId, idempotencyKey, requestHash) : undefined;
-    if (known) return this.#withCursor(known);
-    try {
-      const sandbox = await this.#place(someone, request, requestHash);
-      this.#deps.convergence.nudge(sandbox.id);
-      return this.#withCursor(sandbox);
-    } catch (error) {
+    const sandbox = await this.#place(someone, request, requestHash).catch(async (error: unknown) => {
       // Two requests with one key at once: the other one won.
-      if (!idempotencyKey || !isUniqueViolation(error, 'sandboxes_idempotency_key')) throw error;
-      const winner = await this.#byIdempotencyKey(teamId, idempotencyKey, requestHash);
+      const key = isUniqueViolation(error, 'sandboxes_idempotency_key') ? request.idempotencyKey : undefined;
+      const winner = key ? await this.#byIdempotencyKey(teamId, key) : undefined;
       if (!winner) throw error;
-      return this.#withCursor(winner);
-    }
+      return winner;
+    });
+    if (sandbox.requestHash !== requestHash) throw new IdempotencyKeyReused();
+    this.#deps.convergence.nudge(sandbox.id, sandbox.hostId);
+    return this.#withCursor(sandbox);
   }
 
   /**
@@ -219,15 +217,13 @@ export class SandboxService {
     authorize(viewer, 'host:read', host, 'host');
   }
 
-  async #byIdempotencyKey(teamId: string, key: string, requestHash: string): Promise<SandboxRow | undefined> {
-    const row = await this.#deps.database.query
+  async #byIdempotencyKey(teamId: string, key: string): Promise<SandboxRow | undefined> {
+    return this.#deps.database.query
       .selectFrom('Sandbox')
       .selectAll()
       .where('teamId', '=', teamId)
       .where('idempotencyKey', '=', key)
       .executeTakeFirst();
-    if (row && row.requestHash !== requestHash) throw new IdempotencyKeyReused();
-    return row;
   }
 
   #withCursor(sandbox: SandboxRow): SandboxWithCursor {
@@ -245,3 +241,6 @@ export class SandboxService {
       .$if(status !== undefined, (q) => q.where('status', '=', status as SandboxStatus));
   }
 }
+
+const isOf = (viewer: Viewer, teamId: string): boolean =>
+  viewer.kind === 'API_KEY' ? viewer.teamId === teamId : viewer.roles.has(teamId);
