@@ -35,6 +35,12 @@ export function placementFilters(
 
 const PASS = sql<boolean>`true`;
 
+/** How many such sandboxes a host has room for. */
+export const roomFor = (request: PlacementRequest, cpuOvercommit: number): RawBuilder<number> => sql`
+  floor(least((host.cpu_cores * 1000 * ${cpuOvercommit}::float8 - host.allocated_milli_vcpus) / ${request.milliVcpus}::int,
+    (host.memory_mb - host.allocated_memory_mb) / ${request.memoryMb}::int,
+    (host.disk_gb * 1024 - host.allocated_disk_mb) / ${request.diskMb}::int))::int`;
+
 /** Whether a host could hold the sandbox if it were empty; null when it has not told its size. */
 export const couldEverHold = (request: PlacementRequest, cpuOvercommit: number): RawBuilder<boolean> => sql`
   (${request.milliVcpus}::int <= host.cpu_cores * 1000 * ${cpuOvercommit}::float8
