@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { insertHost, newAdmin, newTeam, startTestControl } from '../../../test/harness.ts';
-import type { TeamRow } from '../../accounts/tables.ts';
 import type { Control } from '../../app.ts';
 import { HostByoc } from './host-byoc.service.ts';
 import { hostConditions } from './host.state.ts';
@@ -8,7 +7,7 @@ import { hostConditions } from './host.state.ts';
 /** What becomes of a team's hosts when a platform admin ends its bringing any. */
 
 let control: Control;
-let team: TeamRow;
+let team: Awaited<ReturnType<typeof newTeam>>['team'];
 let hostId: string;
 const admin = newAdmin();
 
