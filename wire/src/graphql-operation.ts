@@ -34,12 +34,13 @@ const DOCUMENTS_KEPT = 1_000;
  */
 export class DocumentCache {
   readonly schema: GraphQLSchema;
-  readonly #rules: readonly ValidationRule[];
+  readonly #firstRules: readonly ValidationRule[];
   readonly #entries = new LRUCache<string, DocumentNode | readonly GraphQLError[]>({ max: DOCUMENTS_KEPT });
 
-  constructor(schema: GraphQLSchema, extraRules: readonly ValidationRule[] = []) {
+  /** @param firstRules of our own; the specified ones take longer and see only what passed these. */
+  constructor(schema: GraphQLSchema, firstRules: readonly ValidationRule[] = []) {
     this.schema = schema;
-    this.#rules = [...specifiedRules, ...extraRules];
+    this.#firstRules = firstRules;
   }
 
   get(text: string): DocumentNode | readonly GraphQLError[] {
@@ -53,10 +54,15 @@ export class DocumentCache {
   #read(text: string): DocumentNode | readonly GraphQLError[] {
     try {
       const document = parse(text, { maxTokens: 15_000 });
-      const errors = validate(this.schema, document, this.#rules);
-      return errors.length > 0 ? errors.map(asBadInput) : document;
+      for (const rules of [this.#firstRules, specifiedRules]) {
+        const errors = validate(this.schema, document, rules);
+        if (errors.length > 0) return errors.map(asBadInput);
+      }
+      return document;
     } catch (error) {
       if (error instanceof GraphQLError) return [asBadInput(error)];
+      // The parser calls itself for each level of nesting.
+      if (error instanceof RangeError) return [badInput('The document is nested too deeply.')];
       throw error;
     }
   }
