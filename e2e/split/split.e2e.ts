@@ -92,6 +92,29 @@ describe('control and gateway as separate processes, with a PostgreSQL of somebo
     expect(await upgradeStatus(`${split.subgraphUrl}/subgraphs/fleet`, { [SECRET_HEADER]: GATEWAY_SECRET })).toBe(101);
   });
 
+  it('takes nothing from outside for what a gateway says', async () => {
+    const ask = (body: object, headers: Record<string, string> = {}) =>
+      fetch(`${split.url}/graphql`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...headers },
+        body: JSON.stringify(body),
+      });
+    const query = '{ viewer { isAdmin } }';
+    const { data } = await api.ask<{ viewer: { isAdmin: boolean } }>(query);
+    expect(data).toEqual({ viewer: { isAdmin: true } });
+    const asTheAdmin = { query, extensions: { caller: { token: api.token } } };
+    expect(await (await ask(asTheAdmin)).json()).toEqual({ data: { viewer: null } });
+    const knowing = { [SECRET_HEADER]: GATEWAY_SECRET };
+    expect((await ask({ query }, knowing)).status).toBe(400);
+    expect(await upgradeStatus(`${split.url}/graphql`, knowing)).toBe(400);
+  });
+
+  it('does not tell its schema unless it was told to', async () => {
+    expect(await api.ask('{ __schema { queryType { name } } }')).toMatchObject({
+      errors: [{ message: 'The schema cannot be asked for here.', extensions: { code: 'BAD_USER_INPUT' } }],
+    });
+  });
+
   it('ends control cleanly on SIGTERM, and says at the gateway that it is away', async () => {
     expect(await split.control.stop('SIGTERM')).toEqual({ code: 0, signal: null });
     await Promise.all([watching.ended, watchingHosts.ended]);

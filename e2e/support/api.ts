@@ -16,12 +16,12 @@ const SIGN_IN = `mutation ($input: SignInInput!) {
 /** A GraphQL client of the public API, as an automation would write it. */
 export class Api implements AsyncDisposable {
   readonly #url: string;
-  readonly #token: string | undefined;
+  readonly token: string | undefined;
   #socket: Client | undefined;
 
   constructor(url: string, token?: string) {
     this.#url = `${url}/graphql`;
-    this.#token = token;
+    this.token = token;
   }
 
   static async signIn(url: string, email: string, password: string): Promise<Api> {
@@ -45,7 +45,7 @@ export class Api implements AsyncDisposable {
       method: 'POST',
       headers: {
         'content-type': 'application/json',
-        ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
+        ...(this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }),
       },
       body: JSON.stringify({ query, variables }),
     });
@@ -57,7 +57,7 @@ export class Api implements AsyncDisposable {
     this.#socket ??= createClient({
       url: this.#url.replace(/^http/, 'ws'),
       webSocketImpl: WebSocket,
-      connectionParams: { authorization: `Bearer ${this.#token}` },
+      connectionParams: { authorization: `Bearer ${this.token}` },
       // A connection that breaks is the story's to notice.
       retryAttempts: 0,
     });
