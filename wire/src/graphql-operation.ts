@@ -26,6 +26,10 @@ export interface OperationRequest {
 /** How many distinct documents are kept parsed and validated; each costs some ten KiB. */
 const DOCUMENTS_KEPT = 1_000;
 
+/** How long the texts of all of them may be, in characters, and the longest that is kept: a stranger can send megabytes. */
+const TEXT_KEPT = 8 * 1024 * 1024;
+const LONGEST_KEPT = 128 * 1024;
+
 /**
  * Parses and validates documents once per text.
  *
@@ -35,7 +39,12 @@ const DOCUMENTS_KEPT = 1_000;
 export class DocumentCache {
   readonly schema: GraphQLSchema;
   readonly #firstRules: readonly ValidationRule[];
-  readonly #entries = new LRUCache<string, DocumentNode | readonly GraphQLError[]>({ max: DOCUMENTS_KEPT });
+  readonly #entries = new LRUCache<string, DocumentNode | readonly GraphQLError[]>({
+    max: DOCUMENTS_KEPT,
+    maxSize: TEXT_KEPT,
+    maxEntrySize: LONGEST_KEPT,
+    sizeCalculation: (_document, text) => Math.max(1, text.length),
+  });
 
   /** @param firstRules of our own; the specified ones take longer and see only what passed these. */
   constructor(schema: GraphQLSchema, firstRules: readonly ValidationRule[] = []) {

@@ -81,7 +81,7 @@ interface Match {
   readonly passwordRemoved: boolean;
 }
 
-/** Signing in at an OpenID Connect provider (docs/adr/0010-oidc-in-control.md). */
+/** Signing in at an OpenID Connect provider (docs/adr/0011-oidc-in-control.md). */
 export class OidcService {
   readonly #deps: OidcServiceDeps;
   readonly #client: OidcClient | undefined;
