@@ -214,6 +214,14 @@ describe('operations that are too much', () => {
     expect(await response.json()).toMatchObject({ errors: [{ extensions: { code: 'BAD_USER_INPUT' } }] });
   });
 
+  test('of a WebSocket message without bounds end the socket that sent it', async () => {
+    await using narrow = await startTestGateway(control, { ROOKERY_MAX_BODY_BYTES: '2048' });
+    await using socket = new TestSocket(narrow, { authorization: `Bearer ${token}` });
+    await socket.ask(VIEWER);
+    await socket.ask(`${VIEWER} # ${'x'.repeat(4_000)}`).catch(() => {});
+    expect(await socket.closed).toBe(1009);
+  });
+
   test('on one socket are refused one by one, and a refusal takes no place', async () => {
     await using narrow = await startTestGateway(control, { ROOKERY_OPERATIONS_PER_SOCKET: '2' });
     await using socket = new TestSocket(narrow, { authorization: `Bearer ${token}` });
