@@ -61,7 +61,10 @@ describe('the journey in the browser: a team, its people, its keys and its trail
   afterAll(() => browser?.close());
 
   const nav = (page: Page, item: string): Locator =>
-    page.getByRole('navigation', { name: 'Main' }).getByText(item, { exact: true }).filter({ visible: true });
+    page
+      .getByRole('navigation', { name: 'Main' })
+      .getByRole('link', { name: item, exact: true })
+      .filter({ visible: true });
   const list = (page: Page, name: string, item: string): Locator =>
     page.getByRole('list', { name }).getByRole('listitem', { name: item });
   const event = (page: Page, action: string): Locator => page.locator(`[data-action="${action}"]`).first();
@@ -153,7 +156,11 @@ describe('the journey in the browser: a team, its people, its keys and its trail
 
   it('shows hosts to a plain member as somebody else’s business, with the reason', async () => {
     const { page } = guest;
-    await nav(page, 'Hosts').click();
+    await page
+      .getByRole('navigation', { name: 'Main' })
+      .getByRole('button', { name: /^Hosts:/ })
+      .filter({ visible: true })
+      .click();
     await page.getByText('owners and admins manage its hosts').waitFor();
     await page.getByRole('link', { name: 'Look at the hosts' }).click();
     await page.getByRole('heading', { name: 'Hosts', level: 1 }).waitFor();
