@@ -177,6 +177,7 @@ describe('the journey in the browser: a team, its people, its keys and its trail
 
     await role.selectOption('MEMBER');
     await guest.page.getByRole('heading', { name: 'API keys are for owners and admins' }).waitFor();
+    await guest.page.getByText('Your role in Compilers is member now.').waitFor();
     await nav(guest.page, 'API keys').waitFor({ state: 'detached' });
     expect(await isSameLoad(guest.page)).toBe(true);
   });
