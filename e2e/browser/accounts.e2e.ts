@@ -282,9 +282,10 @@ describe('the journey in the browser: a team, its people, its keys and its trail
     const { page } = admin;
     await page.goto('/team');
     await signInAs(page, ADMIN_EMAIL, PASSWORD);
+    await page.getByRole('list', { name: 'Members' }).waitFor();
     for (const path of ['/team', '/api-keys', '/audit', '/account', '/admin/hosts', '/admin/teams', '/admin/users']) {
       await page.goto(path);
-      await page.locator('main h1').waitFor();
+      await page.locator('#content h1').waitFor();
       await page.getByRole('status', { name: 'Loading' }).first().waitFor({ state: 'detached' });
       expect({ path, overflows: await overflowsSideways(page) }).toEqual({ path, overflows: false });
       await takeScreenshots(page, path.slice(1).replaceAll('/', '-'));
