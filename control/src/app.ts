@@ -14,6 +14,7 @@ import { AuditLog } from './kernel/audit/audit-log.ts';
 import { auditMutations } from './kernel/audit/audited-mutations.ts';
 import { EventHub } from './kernel/events/event-hub.ts';
 import { EventLog } from './kernel/events/event-log.ts';
+import { keepKeysFresh } from './kernel/key-rotation.ts';
 import { LoopDriver, type LoopStatus } from './kernel/loops.ts';
 import { joinReplicas } from './kernel/replica.ts';
 import { SigningKeys } from './kernel/signing-keys.ts';
@@ -40,6 +41,8 @@ export interface Control extends AsyncDisposable {
   /** Set on the very first start only. */
   readonly firstAdmin: FirstAdmin | undefined;
   readonly database: DatabaseConnection;
+  readonly keys: SigningKeys;
+  readonly auditLog: AuditLog;
   readonly accounts: Accounts;
   readonly fleet: Fleet;
   /** Names this process among the replicas; hosts that it reaches carry it. */
@@ -74,7 +77,8 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
     hub,
     audit,
     keys,
-    fleet: { teamByocChanged: async () => {} },
+    // The two need each other; by the time anyone asks, both are there.
+    fleet: { teamByocChanged: (teamId) => fleet.port.teamByocChanged(teamId) },
     settings: {
       accessTokenSeconds: config.ROOKERY_ACCESS_TOKEN_SECONDS,
       sessionSeconds: config.ROOKERY_SESSION_SECONDS,
@@ -84,6 +88,12 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
 
   const loops = new LoopDriver(log.child({ part: 'loops' }));
   const replica = stack.use(await joinReplicas(database, loops));
+  loops.add({
+    name: 'signing-keys',
+    description: 'Gives tokens a new key now and then, and drops those that nothing good was signed with.',
+    periodMs: 60 * 60 * 1_000,
+    run: () => keepKeysFresh(database),
+  });
   const sockets = new AgentSockets();
   let agentUrl = '';
   const fleet = stack.use(
@@ -99,6 +109,7 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
         heartbeatMs: config.ROOKERY_HEARTBEAT_MS,
         unreachableAfterMs: config.ROOKERY_UNREACHABLE_AFTER_MS,
         cpuOvercommit: config.ROOKERY_CPU_OVERCOMMIT,
+        placementStrategy: config.ROOKERY_PLACEMENT_STRATEGY,
       },
       agentUrl: () => agentUrl,
       disconnectHost: (hostId, code, reason) => sockets.disconnect(hostId, code, reason),
@@ -146,6 +157,8 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
     subgraphPort: subgraphServer?.port,
     firstAdmin,
     database,
+    keys,
+    auditLog: audit,
     accounts,
     fleet,
     replicaId: replica.id,

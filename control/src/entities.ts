@@ -6,6 +6,7 @@ import { UserIdentitySchema, UserSchema } from './accounts/users/user.entity.ts'
 import { HostIdentitySchema, RefreshTokenSchema, RegistrationTokenSchema } from './fleet/enrolment/enrolment.entity.ts';
 import { AuditEventSchema } from './kernel/audit/audit.entity.ts';
 import { EventHeadSchema, EventSchema } from './kernel/events/event.entity.ts';
+import { HostDrainSchema } from './fleet/hosts/host-drain.entity.ts';
 import { HostLeaseSchema, HostSchema } from './fleet/hosts/host.entity.ts';
 import { SandboxSchema } from './fleet/sandboxes/sandbox.entity.ts';
 import { RateLimitSchema } from './kernel/limits/rate-limit.entity.ts';
@@ -27,6 +28,7 @@ export const entities = [
   ReplicaSchema,
   HostSchema,
   HostLeaseSchema,
+  HostDrainSchema,
   SandboxSchema,
   EventSchema,
   EventHeadSchema,

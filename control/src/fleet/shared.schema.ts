@@ -5,11 +5,9 @@ import type { HostRow } from './tables.ts';
 
 /** Types that hosts and sandboxes share. */
 export function addShared(builder: FleetBuilder) {
-  const Team = builder
-    .externalRef('Team', builder.keyDirective(builder.selection<{ id: string }>('id'), false))
-    .implement({
-      externalFields: (t) => ({ id: t.id() }),
-    });
+  const Team = builder.externalRef('Team', builder.selection<{ id: string }>('id')).implement({
+    externalFields: (t) => ({ id: t.id() }),
+  });
 
   /** Declared here and not with its fields, because hosts and sandboxes refer to each other. */
   const Host = builder.objectRef<HostRow>('Host');

@@ -30,7 +30,7 @@ export function addHosts(
   builder: FleetBuilder,
   { Host, Team, Label, LabelInput, ChangeKind }: SharedTypes,
   { Sandbox, sandboxConnection }: SandboxTypes,
-): void {
+) {
   const HostKind = builder.enumType('HostKind', {
     description: 'PLATFORM: run by the platform, for every team. BYOC: brought by a team, for itself.',
     values: HOST_KINDS,
@@ -246,7 +246,11 @@ export function addHosts(
   const DeleteHostInput = builder.inputType('DeleteHostInput', {
     fields: (t) => ({
       hostId: t.id({ required: true }),
-      force: t.boolean({ defaultValue: false, description: 'Destroy the sandboxes that the preview showed.' }),
+      force: t.boolean({
+        defaultValue: false,
+        description:
+          'Destroy the sandboxes that the preview showed. Not needed again once the deletion has begun (condition DELETING).',
+      }),
       previewDigest: t.string({ description: 'From the preview; required with `force` when there are sandboxes.' }),
     }),
   });
@@ -308,4 +312,8 @@ export function addHosts(
       resolve: (item) => item,
     }),
   }));
+
+  return { HostConnection };
 }
+
+export type HostTypes = ReturnType<typeof addHosts>;
