@@ -61,7 +61,10 @@ describe('the journey in the browser: a team, its people, its keys and its trail
   afterAll(() => browser?.close());
 
   const nav = (page: Page, item: string): Locator =>
-    page.getByRole('navigation', { name: 'Main' }).getByText(item, { exact: true }).filter({ visible: true });
+    page
+      .getByRole('navigation', { name: 'Main' })
+      .getByRole('link', { name: item, exact: true })
+      .filter({ visible: true });
   const list = (page: Page, name: string, item: string): Locator =>
     page.getByRole('list', { name }).getByRole('listitem', { name: item });
   const event = (page: Page, action: string): Locator => page.locator(`[data-action="${action}"]`).first();
@@ -153,7 +156,11 @@ describe('the journey in the browser: a team, its people, its keys and its trail
 
   it('shows hosts to a plain member as somebody else’s business, with the reason', async () => {
     const { page } = guest;
-    await nav(page, 'Hosts').click();
+    await page
+      .getByRole('navigation', { name: 'Main' })
+      .getByRole('button', { name: /^Hosts:/ })
+      .filter({ visible: true })
+      .click();
     await page.getByText('owners and admins manage its hosts').waitFor();
     await page.getByRole('link', { name: 'Look at the hosts' }).click();
     await page.getByRole('heading', { name: 'Hosts', level: 1 }).waitFor();
@@ -170,6 +177,7 @@ describe('the journey in the browser: a team, its people, its keys and its trail
 
     await role.selectOption('MEMBER');
     await guest.page.getByRole('heading', { name: 'API keys are for owners and admins' }).waitFor();
+    await guest.page.getByText('Your role in Compilers is member now.').waitFor();
     await nav(guest.page, 'API keys').waitFor({ state: 'detached' });
     expect(await isSameLoad(guest.page)).toBe(true);
   });
@@ -274,9 +282,10 @@ describe('the journey in the browser: a team, its people, its keys and its trail
     const { page } = admin;
     await page.goto('/team');
     await signInAs(page, ADMIN_EMAIL, PASSWORD);
+    await page.getByRole('list', { name: 'Members' }).waitFor();
     for (const path of ['/team', '/api-keys', '/audit', '/account', '/admin/hosts', '/admin/teams', '/admin/users']) {
       await page.goto(path);
-      await page.locator('main h1').waitFor();
+      await page.locator('#content h1').waitFor();
       await page.getByRole('status', { name: 'Loading' }).first().waitFor({ state: 'detached' });
       expect({ path, overflows: await overflowsSideways(page) }).toEqual({ path, overflows: false });
       await takeScreenshots(page, path.slice(1).replaceAll('/', '-'));

@@ -75,9 +75,7 @@ export async function takeScreenshots(page: Page, name: string): Promise<void> {
   if (!directory) return;
   await mkdir(directory, { recursive: true });
   // What was said earlier would hide what the picture is of.
-  for (const dismiss of await page.getByRole('button', { name: 'Dismiss', exact: true }).all()) {
-    await dismiss.dispatchEvent('click');
-  }
+  await page.evaluate(`document.querySelectorAll('[aria-label="Dismiss"]').forEach((button) => button.click())`);
   await page.getByRole('button', { name: 'Dismiss', exact: true }).first().waitFor({ state: 'detached' });
   const before = page.viewportSize() ?? DESKTOP;
   for (const viewport of [DESKTOP, PHONE]) {

@@ -7,6 +7,7 @@ import { connect, type ConnectionState } from '#lib/live/connection.ts';
 import { LiveCollection } from '#lib/live/live-collection.ts';
 import { follow, type FeedSource } from '#lib/live/live-feed.ts';
 import type { LiveNode } from '#lib/live/live-collection.ts';
+import { TeamCursorQuery } from '#lib/teams/team.operations.ts';
 import { watchTeams } from '#lib/teams/team-watch.ts';
 import { LiveList } from '#lib/live/live-list.svelte.ts';
 import { SandboxChangedSubscription, SandboxesQuery } from '#lib/sandboxes/sandbox.operations.ts';
@@ -76,7 +77,8 @@ export class Fleet {
     this.hosts = this.follow(hostSource, this.#abort.signal);
     this.sandboxes = this.follow(sandboxSource, this.#abort.signal);
     const onTeam = (teamId: string | null) => this.#teamListeners.forEach((listener) => listener(teamId));
-    void watchTeams({ socket: client, onTeam, onRightsChanged, onUnauthorized }, this.#abort.signal);
+    const readCursor = async () => (await query(TeamCursorQuery, {})).teams.eventCursor;
+    void watchTeams({ socket: client, readCursor, onTeam, onRightsChanged, onUnauthorized }, this.#abort.signal);
     const timer = setInterval(() => void this.#readHosts(), READINGS_EVERY_MS);
     this.#endings.push(
       () => this.#abort.abort(),

@@ -1,12 +1,13 @@
 import type { Client } from 'graphql-ws';
-import { query } from '#lib/gql/client.ts';
 import { isUnauthenticated } from '#lib/gql/errors.ts';
 import { retryDelay } from '#lib/live/connection.ts';
 import { pause, streamEvents } from '#lib/live/live-feed.ts';
-import { TeamCursorQuery, TeamTouchedSubscription } from './team.operations.ts';
+import { TeamTouchedSubscription } from './team.operations.ts';
 
 export interface TeamWatchOptions {
   readonly socket: Client;
+  /** Where the teams' events are now. */
+  readonly readCursor: () => Promise<string>;
   /** A team has changed, or its members, invitations or keys; null when any may have. */
   readonly onTeam: (teamId: string | null) => void;
   /** The viewer's rights are another thing now, or may be. */
@@ -22,7 +23,7 @@ export async function watchTeams(options: TeamWatchOptions, signal: AbortSignal)
   for (let attempt = 0; !signal.aborted; attempt++) {
     try {
       // The cursor first: what changes while the rest is read is replayed.
-      const { teams } = await query(TeamCursorQuery, {});
+      const after = await options.readCursor();
       await options.onRightsChanged();
       if (signal.aborted) return;
       options.onTeam(null);
@@ -31,7 +32,7 @@ export async function watchTeams(options: TeamWatchOptions, signal: AbortSignal)
         {
           socket: options.socket,
           subscription: TeamTouchedSubscription,
-          after: teams.eventCursor,
+          after,
           next: ({ teamChanged: { cursor, teamId } }) => {
             options.onTeam(teamId);
             return cursor;
