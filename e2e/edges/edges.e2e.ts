@@ -45,6 +45,11 @@ describe('a Rookery that strangers lean on', () => {
     }
   });
 
+  it('tells its schema to whoever looks around, being on their own machine', async () => {
+    const answer = await post('/graphql', { query: '{ __schema { queryType { name } } }' });
+    expect(await answer.json()).toEqual({ data: { __schema: { queryType: { name: 'Query' } } } });
+  });
+
   it.each([
     ['a subscription', { query: 'subscription { hostChanged { cursor } }' }],
     ['a query that is none', { query: 'que{ry' }],

@@ -162,13 +162,24 @@ function originCheck(allowed: readonly string[]): (request: IncomingMessage) => 
 }
 
 function fail(response: ServerResponse, error: unknown, log: Logger): void {
-  if (error instanceof RookeryError) {
-    const status = error.reason === TOO_LARGE ? 413 : ERROR_STATUS[error.code];
-    const headers = error instanceof TooManyRequests ? { 'retry-after': String(error.retryAfterSeconds) } : {};
-    return sendJson(response, status, { errors: [{ message: error.message, extensions: error.extensions }] }, headers);
+  if (!(error instanceof RookeryError)) {
+    log.error({ err: error }, 'a request failed');
+    return answer(response, 500, new RookeryError('INTERNAL', 'Something went wrong on our side.'));
   }
-  log.error({ err: error }, 'a request failed');
-  sendJson(response, 500, {
-    errors: [{ message: 'Something went wrong on our side.', extensions: { code: 'INTERNAL' } }],
-  });
+  answer(response, error.reason === TOO_LARGE ? 413 : ERROR_STATUS[error.code], error);
+}
+
+/** As a GraphQL client understands it, and beside the API also as `/session` says what is wrong. */
+function answer(response: ServerResponse, status: number, error: RookeryError): void {
+  const wait = error instanceof TooManyRequests ? error.retryAfterSeconds : undefined;
+  const isGraphQL = /^\/graphql(\?|$)/.test(response.req.url ?? '');
+  sendJson(
+    response,
+    status,
+    {
+      ...(isGraphQL ? {} : { error: error.message, ...(wait === undefined ? {} : { retryAfterSeconds: wait }) }),
+      errors: [{ message: error.message, extensions: error.extensions }],
+    },
+    wait === undefined ? {} : { 'retry-after': String(wait) },
+  );
 }

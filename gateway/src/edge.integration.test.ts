@@ -257,7 +257,9 @@ describe('too many requests', () => {
     const from = (address: string, n = 0) => ({ authorization: `Bearer made.up${n}`, 'x-forwarded-for': address });
     for (let n = 0; n < 3; n++) expect((await strict.ask(VIEWER, {}, from('198.51.100.1', n))).status).toBe(200);
     expect((await strict.ask(VIEWER, {}, from('198.51.100.1', 9))).status).toBe(429);
-    expect((await strict.post('/session', {}, from('198.51.100.1'))).status).toBe(429);
+    const session = await strict.post('/session', {}, from('198.51.100.1'));
+    expect(session.status).toBe(429);
+    expect(await session.json()).toMatchObject({ error: expect.any(String), retryAfterSeconds: expect.any(Number) });
     expect((await strict.ask(VIEWER, {}, from('198.51.100.2'))).status).toBe(200);
   });
 
