@@ -270,9 +270,24 @@ describe('the journey in the browser: a team, its people, its keys and its trail
     await page.getByRole('heading', { name: 'Sign in to Rookery' }).waitFor();
   });
 
+  it('says after too many wrong passwords how long to wait, and waits', async () => {
+    const { page } = owner;
+    await page.goto('/sign-in');
+    const button = page.getByRole('button', { name: 'Sign in', exact: true });
+    const refusal = page.getByRole('alert');
+    for (let attempt = 0; attempt < 15 && !(await button.isDisabled()); attempt++) {
+      const answered = page.waitForResponse((response) => new URL(response.url()).pathname === '/session');
+      await signInAs(page, 'nobody@example.test', `guess ${attempt}`);
+      await answered;
+      await refusal.waitFor();
+    }
+    await refusal.getByText(/Too many attempts.*You can try again in 1\d:\d\d/s).waitFor();
+    expect(await button.isDisabled()).toBe(true);
+  });
+
   it('did all of it without an error in any browser', () => {
-    // A browser that is signed out elsewhere notes the refusal that tells it so.
-    const unexpected = (tab: Tab) => tab.errors.filter((error) => !/\b401\b/.test(error));
+    // A browser itself notes refusals: of a session that was ended, and of the guesses above.
+    const unexpected = (tab: Tab) => tab.errors.filter((error) => !/\b(401|429)\b/.test(error));
     expect([admin, owner, guest].flatMap(unexpected)).toEqual([]);
   });
 
