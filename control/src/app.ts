@@ -6,6 +6,7 @@ import type { Logger } from '@rookery/wire/log.ts';
 import type { FormattedExecutionResult } from 'graphql';
 import { createAccounts, type Accounts } from './accounts/accounts.ts';
 import { ensureFirstAdmin, type FirstAdmin } from './accounts/first-run.ts';
+import { oidcSettings } from './accounts/oidc/oidc.config.ts';
 import { AgentSockets, startAgentServer } from './agent-server.ts';
 import type { ControlConfig } from './config.ts';
 import { openDatabase, type DatabaseConnection } from './database/database.ts';
@@ -83,6 +84,8 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
       accessTokenSeconds: config.ROOKERY_ACCESS_TOKEN_SECONDS,
       sessionSeconds: config.ROOKERY_SESSION_SECONDS,
     },
+    oidc: oidcSettings(config),
+    log: log.child({ part: 'accounts' }),
   });
   const firstAdmin = await ensureFirstAdmin(accounts.services, config);
 

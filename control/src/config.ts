@@ -1,5 +1,6 @@
 import { configField } from '@rookery/wire/config.ts';
 import { z } from 'zod';
+import { oidcConfigFields } from './accounts/oidc/oidc.config.ts';
 
 const STRATEGIES = { 'round-robin': 'ROUND_ROBIN', 'least-loaded': 'LEAST_LOADED', 'bin-pack': 'BIN_PACK' } as const;
 
@@ -37,6 +38,7 @@ export const controlConfigSchema = z.object({
   ROOKERY_ACCESS_TOKEN_SECONDS: z.coerce.number().int().min(10).max(86_400).default(900),
   /** Life of a sign-in, in seconds. */
   ROOKERY_SESSION_SECONDS: z.coerce.number().int().min(60).max(31_536_000).default(604_800),
+  ...oidcConfigFields,
   ROOKERY_LOG_LEVEL: configField.logLevel(),
 });
 

@@ -1,5 +1,6 @@
 import { ApiKeySchema } from './accounts/api-keys/api-key.entity.ts';
 import { InvitationSchema } from './accounts/invitations/invitation.entity.ts';
+import { OidcFlowSchema } from './accounts/oidc/oidc-flow.entity.ts';
 import { SessionSchema } from './accounts/sessions/session.entity.ts';
 import { MembershipSchema, TeamSchema } from './accounts/teams/team.entity.ts';
 import { UserIdentitySchema, UserSchema } from './accounts/users/user.entity.ts';
@@ -20,6 +21,7 @@ export const entities = [
   TeamSchema,
   MembershipSchema,
   SessionSchema,
+  OidcFlowSchema,
   InvitationSchema,
   ApiKeySchema,
   AuditEventSchema,

@@ -107,7 +107,11 @@ export async function startSubgraphServer(deps: SubgraphServerDeps): Promise<Lis
 
   const servers = [...served].map(([path, { subgraph, documents }]) => {
     const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES });
-    const forwarding = forwardingSocketOptions(documents, log, (args, { request }) => execute(subgraph, args, request));
+    const forwarding = forwardingSocketOptions(
+      ({ request }) => prepareOperation(documents, request),
+      log,
+      (args, { request }) => execute(subgraph, args, request),
+    );
     useServer({ ...(forwarding as object), isProd: true }, sockets, SOCKET_PING_MS);
     return { path, sockets };
   });

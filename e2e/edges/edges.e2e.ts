@@ -58,7 +58,7 @@ describe('a Rookery that strangers lean on', () => {
 
   it('takes no bodies without bounds', async () => {
     const response = await post('/graphql', { query: '{ viewer { isAdmin } }', padding: 'x'.repeat(3 * 1024 * 1024) });
-    expect(response.status).toBe(400);
+    expect(response.status).toBe(413);
   });
 
   it('does nothing for a page of another site', async () => {

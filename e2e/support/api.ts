@@ -16,6 +16,7 @@ const SIGN_IN = `mutation ($input: SignInInput!) {
 /** A GraphQL client of the public API, as an automation would write it. */
 export class Api implements AsyncDisposable {
   readonly #url: string;
+  readonly token: string | undefined;
   readonly #headers: Readonly<Record<string, string>>;
   #socket: Client | undefined;
 
@@ -25,6 +26,7 @@ export class Api implements AsyncDisposable {
    */
   constructor(url: string, token?: string, headers: Readonly<Record<string, string>> = {}) {
     this.#url = `${url}/graphql`;
+    this.token = token;
     this.#headers = token === undefined ? headers : { authorization: `Bearer ${token}`, ...headers };
   }
 

@@ -1,5 +1,6 @@
 import type { Caller } from '@rookery/wire/caller.ts';
 import DataLoader from 'dataloader';
+import type { Logger } from '@rookery/wire/log.ts';
 import type { GraphQLSchema } from 'graphql';
 import type { DatabaseConnection } from '../database/database.ts';
 import type { AuditLog } from '../kernel/audit/audit-log.ts';
@@ -17,6 +18,9 @@ import { createAccountsBuilder, type AccountsContext, type AccountsServices } fr
 import { Identification } from './identification.ts';
 import { addInvitations } from './invitations/invitation.schema.ts';
 import { InvitationService } from './invitations/invitation.service.ts';
+import type { OidcSettings } from './oidc/oidc.config.ts';
+import { addOidc } from './oidc/oidc.schema.ts';
+import { OidcService } from './oidc/oidc.service.ts';
 import { addSessions } from './sessions/session.schema.ts';
 import { SessionService, type SessionSettings } from './sessions/session.service.ts';
 import { SignInThrottle } from './sessions/sign-in-throttle.ts';
@@ -36,6 +40,9 @@ export interface AccountsDeps {
   readonly keys: SigningKeys;
   readonly fleet: FleetPort;
   readonly settings: SessionSettings;
+  /** Undefined when nobody signs in elsewhere. */
+  readonly oidc: OidcSettings | undefined;
+  readonly log: Logger;
 }
 
 export interface Accounts {
@@ -54,6 +61,7 @@ export function accountsSchema(): GraphQLSchema {
   const User = addUsers(builder);
   const teams = addTeams(builder);
   const sessions = addSessions(builder, User, teams);
+  addOidc(builder, sessions);
   addInvitations(builder, User, teams, sessions);
   addApiKeys(builder, User, teams, sessions);
   addAudit(builder, teams, addMembers(builder, User, teams));
@@ -80,6 +88,7 @@ export function createAccounts(deps: AccountsDeps): Accounts {
     members,
     invitations,
     apiKeys,
+    oidc: new OidcService({ database, users, sessions, audit, settings: deps.oidc, log: deps.log }),
     audit: new AuditService(database),
     hub,
   };

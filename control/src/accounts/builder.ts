@@ -4,6 +4,7 @@ import { createSubgraphBuilder, type SubgraphContext } from '../kernel/graphql.t
 import type { ApiKeyService } from './api-keys/api-key.service.ts';
 import type { AuditService } from './audit/audit.service.ts';
 import type { InvitationService } from './invitations/invitation.service.ts';
+import type { OidcService } from './oidc/oidc.service.ts';
 import type { SessionService } from './sessions/session.service.ts';
 import type { ApiKeyRow, MembershipRow, TeamRow, UserRow } from './tables.ts';
 import type { MemberService } from './teams/member.service.ts';
@@ -17,6 +18,7 @@ export interface AccountsServices {
   readonly members: MemberService;
   readonly invitations: InvitationService;
   readonly apiKeys: ApiKeyService;
+  readonly oidc: OidcService;
   readonly audit: AuditService;
   readonly hub: EventHub;
 }

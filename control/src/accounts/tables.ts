@@ -5,6 +5,7 @@ import type { AuditEventSchema } from '../kernel/audit/audit.entity.ts';
 import type { EventLog } from '../kernel/events/event-log.ts';
 import type { ApiKeySchema } from './api-keys/api-key.entity.ts';
 import type { InvitationSchema } from './invitations/invitation.entity.ts';
+import type { OidcFlowSchema } from './oidc/oidc-flow.entity.ts';
 import type { SessionSchema } from './sessions/session.entity.ts';
 import type { MembershipSchema, TeamSchema } from './teams/team.entity.ts';
 import type { UserIdentitySchema, UserSchema } from './users/user.entity.ts';
@@ -17,6 +18,7 @@ export type AccountsTables = InferKyselyDB<
   | typeof MembershipSchema
   | typeof InvitationSchema
   | typeof ApiKeySchema
+  | typeof OidcFlowSchema
   | typeof SessionSchema
   | typeof AuditEventSchema,
   typeof QUERY_OPTIONS

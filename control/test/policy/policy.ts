@@ -75,6 +75,10 @@ export const OPERATIONS: Readonly<Record<string, PolicyRow>> = {
     // Its token is all it takes.
     expected: everyone('ALLOWED'),
   },
+  'Query.signInMethods': {
+    document: 'query { r: signInMethods { password oidc { name } } }',
+    expected: everyone('ALLOWED'),
+  },
   'Query.auditEvents': {
     document: 'query ($team: ID!) { r: auditEvents(filter: { teamId: $team }) { edges { node { action } } } }',
     expected: everyone('ALLOWED', {
@@ -113,6 +117,15 @@ export const OPERATIONS: Readonly<Record<string, PolicyRow>> = {
   },
   'Mutation.refreshSession': {
     document: `mutation ($refreshToken: String!) { r: refreshSession(input: { refreshToken: $refreshToken }) ${MUTATION_RESULT} }`,
+    expected: everyone('ALLOWED'),
+  },
+  // For everyone alike; there is no provider in this world.
+  'Mutation.startOidcSignIn': {
+    document: `mutation { r: startOidcSignIn(input: { redirectUri: "https://rookery.example" }) ${MUTATION_RESULT} }`,
+    expected: everyone('ALLOWED'),
+  },
+  'Mutation.completeOidcSignIn': {
+    document: `mutation { r: completeOidcSignIn(input: { flow: "x", callbackUrl: "https://rookery.example" }) ${MUTATION_RESULT} }`,
     expected: everyone('ALLOWED'),
   },
   'Mutation.signOut': { document: 'mutation { r: signOut }', expected: PEOPLE },
