@@ -1,5 +1,6 @@
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CLIENT_ID, CLIENT_SECRET, newPerson, TestOidcProvider } from '../../control/test/oidc-provider.ts';
 import { Api } from '../support/api.ts';
 import {
   goToSection,
@@ -18,8 +19,8 @@ const PASSWORD = 'correct horse battery';
 const OWNER = { email: 'grace@example.test', name: 'Grace Hopper' };
 const GUEST = { email: 'edsger@example.test', name: 'Edsger Dijkstra' };
 
-/** An account without a team, made as any program would: invited, accepted, left again. */
-async function newAccount(url: string, { email, name }: { email: string; name: string }): Promise<void> {
+/** Invites an address into the first team, as any program would. */
+async function invite(url: string, email: string): Promise<{ teamId: string; token: string }> {
   const admin = await Api.signIn(url, ADMIN_EMAIL, PASSWORD);
   const { viewer } = await admin.request<{ viewer: { memberships: { team: { id: string } }[] } }>(
     '{ viewer { memberships { team { id } } } }',
@@ -29,9 +30,15 @@ async function newAccount(url: string, { email, name }: { email: string; name: s
     `mutation ($input: AddTeamMemberInput!) { addTeamMember(input: $input) { ... on TeamMemberInvited { token } } }`,
     { input: { teamId, email, role: 'MEMBER' } },
   );
+  return { teamId, token: addTeamMember.token };
+}
+
+/** An account without a team: invited, accepted, left again. */
+async function newAccount(url: string, { email, name }: { email: string; name: string }): Promise<void> {
+  const { teamId, token } = await invite(url, email);
   await new Api(url).request(
     `mutation ($input: AcceptInvitationInput!) { acceptInvitation(input: $input) { __typename } }`,
-    { input: { token: addTeamMember.token, name, password: PASSWORD } },
+    { input: { token, name, password: PASSWORD } },
   );
   const account = await Api.signIn(url, email, PASSWORD);
   await account.request(`mutation ($input: LeaveTeamInput!) { leaveTeam(input: $input) { __typename } }`, {
@@ -43,6 +50,7 @@ describe('the journey in the browser: a team, its people, its keys and its trail
   const story = new Story();
   let rookery: Rookery;
   let browser: Browser;
+  let provider: TestOidcProvider;
   /** Each in a browser of their own. */
   let admin: Tab;
   let owner: Tab;
@@ -50,8 +58,20 @@ describe('the journey in the browser: a team, its people, its keys and its trail
   let secret: string;
 
   beforeAll(async () => {
+    const place = await newPlace(story);
+    provider = story.use(
+      await TestOidcProvider.start([`http://127.0.0.1:${place.port}/session/oidc/callback`], {
+        conformIdTokenClaims: true,
+      }),
+    );
     [rookery, browser] = await Promise.all([
-      newPlace(story).then((place) => startRookery(story, place, { ROOKERY_ADMIN_PASSWORD: PASSWORD })),
+      startRookery(story, place, {
+        ROOKERY_ADMIN_PASSWORD: PASSWORD,
+        ROOKERY_OIDC_ISSUER: provider.issuer,
+        ROOKERY_OIDC_CLIENT_ID: CLIENT_ID,
+        ROOKERY_OIDC_CLIENT_SECRET: CLIENT_SECRET,
+        ROOKERY_OIDC_NAME: 'Example Inc.',
+      }),
       startBrowser(),
     ]);
     await newAccount(rookery.url, OWNER);
@@ -270,9 +290,45 @@ describe('the journey in the browser: a team, its people, its keys and its trail
     await page.getByRole('heading', { name: 'Sign in to Rookery' }).waitFor();
   });
 
+  it('lets someone in through an identity provider, to the invitation that waits for their address', async () => {
+    const ada = newPerson({ email: 'ada@example.test', name: 'Ada Lovelace' });
+    await invite(rookery.url, 'ada@example.test');
+    const { page } = owner;
+    await page.goto('/sign-in?to=/team');
+    const link = page.getByRole('link', { name: 'Sign in with Example Inc.' });
+    await link.waitFor();
+    await takeScreenshots(page, 'sign-in');
+    provider.person = null;
+    await link.click();
+    await page.getByRole('alert').getByText('The identity provider did not let you in').waitFor();
+    provider.person = ada;
+    await link.click();
+    await page.getByRole('heading', { name: 'You are invited' }).waitFor();
+    await takeScreenshots(page, 'invited');
+    await page.getByRole('list', { name: 'Invitations for you' }).getByRole('button', { name: 'Join' }).click();
+    await page.getByRole('button', { name: 'Team: Default' }).waitFor();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByRole('heading', { name: 'Sign in to Rookery' }).waitFor();
+  });
+
+  it('says after too many wrong passwords how long to wait, and waits', async () => {
+    const { page } = owner;
+    await page.goto('/sign-in');
+    const button = page.getByRole('button', { name: 'Sign in', exact: true });
+    const refusal = page.getByRole('alert');
+    for (let attempt = 0; attempt < 15 && !(await button.isDisabled()); attempt++) {
+      const answered = page.waitForResponse((response) => new URL(response.url()).pathname === '/session');
+      await signInAs(page, 'nobody@example.test', `guess ${attempt}`);
+      await answered;
+      await refusal.waitFor();
+    }
+    await refusal.getByText(/Too many attempts.*You can try again in 1\d:\d\d/s).waitFor();
+    expect(await button.isDisabled()).toBe(true);
+  });
+
   it('did all of it without an error in any browser', () => {
-    // A browser that is signed out elsewhere notes the refusal that tells it so.
-    const unexpected = (tab: Tab) => tab.errors.filter((error) => !/\b401\b/.test(error));
+    // A browser itself notes refusals: of a session that was ended, and of the guesses above.
+    const unexpected = (tab: Tab) => tab.errors.filter((error) => !/\b(401|429)\b/.test(error));
     expect([admin, owner, guest].flatMap(unexpected)).toEqual([]);
   });
 

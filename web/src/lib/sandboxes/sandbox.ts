@@ -25,12 +25,18 @@ export function isLive(sandbox: Pick<Sandbox, 'status'>): boolean {
 
 /** Names of the placement filters in words; one that this build does not know is shown as it is. */
 const filterLabels: Readonly<Record<string, string>> = {
-  REQUESTED_HOST: 'Not the chosen host',
-  STATUS: 'Not online',
-  TUNNEL: 'Tunnel down',
-  CORDONED: 'Cordoned',
-  RUNTIME: 'No runtime',
+  ARCH: 'Another architecture',
+  BYOC_DISABLED: 'BYOC is off for its team',
   CAPACITY: 'Not enough free capacity',
+  CORDONED: 'Cordoned',
+  CREATES_FAILING: 'Creates keep failing there',
+  FAILED_BEFORE: 'This sandbox has failed there',
+  LABELS: 'Other labels',
+  REQUESTED_HOST: 'Not the chosen host',
+  RUNTIME: 'No runtime',
+  STATUS: 'Not online',
+  TEMPLATE: 'Without the template',
+  TUNNEL: 'Tunnel down',
 };
 
 export function rejectionLabel(filter: string): string {

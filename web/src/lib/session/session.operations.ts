@@ -26,3 +26,14 @@ export const ViewerQuery = graphql(/* GraphQL */ `
     }
   }
 `);
+
+export const SignInMethodsQuery = graphql(/* GraphQL */ `
+  query SignInMethods {
+    signInMethods {
+      password
+      oidc {
+        name
+      }
+    }
+  }
+`);

@@ -1,13 +1,15 @@
-/** How people may sign in here. */
-export interface SignInMethods {
-  readonly password: boolean;
-  /** An identity provider, by the name that its button carries; null when there is none. */
-  readonly oidc: { readonly name: string } | null;
-}
+import { query } from '#lib/gql/client.ts';
+import type { SignInMethodsQuery as SignInMethodsData } from '#lib/gql/generated/graphql.ts';
+import { SignInMethodsQuery } from './session.operations.ts';
 
-const PASSWORD_ONLY: SignInMethods = { password: true, oidc: null };
+/** How people may sign in here: with a password, at an identity provider, or both. */
+export type SignInMethods = SignInMethodsData['signInMethods'];
 
-/** What the sign-in page offers. When it cannot be asked, the form is there and says so itself. */
+/** What the sign-in page offers. When it cannot be asked, the form is there, and says itself what is wrong. */
 export async function readSignInMethods(): Promise<SignInMethods> {
-  return PASSWORD_ONLY;
+  try {
+    return (await query(SignInMethodsQuery, {})).signInMethods;
+  } catch {
+    return { password: true, oidc: null };
+  }
 }
