@@ -1,6 +1,7 @@
 import type DataLoader from 'dataloader';
 import { createSubgraphBuilder, type SubgraphContext } from '../kernel/graphql.ts';
 import type { EventHub } from '../kernel/events/event-hub.ts';
+import type { HostCredentialsView, HostTokens } from './enrolment/host-token.service.ts';
 import type { HostDeletion } from './hosts/host-deletion.service.ts';
 import type { HostService } from './hosts/host.service.ts';
 import type { ExecService } from './sandboxes/exec.service.ts';
@@ -10,6 +11,7 @@ import type { HostLeaseRow, HostRow, SandboxRow } from './tables.ts';
 export interface FleetServices {
   readonly hosts: HostService;
   readonly deletion: HostDeletion;
+  readonly hostTokens: HostTokens;
   readonly sandboxes: SandboxService;
   readonly exec: ExecService;
   readonly hub: EventHub;
@@ -22,6 +24,7 @@ export interface FleetContext extends SubgraphContext {
     /** Only hosts and sandboxes that the viewer may know of. */
     readonly host: DataLoader<string, HostRow | null>;
     readonly sandbox: DataLoader<string, SandboxRow | null>;
+    readonly credentials: DataLoader<HostRow, HostCredentialsView | null>;
     readonly lease: DataLoader<string, HostLeaseRow | null>;
   };
 }

@@ -11,7 +11,10 @@ import type { Viewer } from '../kernel/viewer.ts';
 import type { AgentChannelServices } from './agent-channel/agent-channel.schema.ts';
 import { Heartbeats } from './agent-channel/heartbeat.service.ts';
 import { createFleetBuilder, type FleetContext, type FleetServices } from './builder.ts';
+import { CredentialIssuer, type CredentialLifetimes } from './enrolment/credential.issuer.ts';
 import { Enrolment } from './enrolment/enrolment.service.ts';
+import { addHostTokens } from './enrolment/host-token.schema.ts';
+import { HostTokens } from './enrolment/host-token.service.ts';
 import type { EventHub } from '../kernel/events/event-hub.ts';
 import type { EventLog } from '../kernel/events/event-log.ts';
 import { addFleetLoops } from './fleet.loops.ts';
@@ -34,6 +37,7 @@ export interface FleetSettings {
   readonly unreachableAfterMs: number;
   /** Virtual CPUs that may be promised for each core. */
   readonly cpuOvercommit: number;
+  readonly lifetimes: CredentialLifetimes;
 }
 
 export interface FleetDeps {
@@ -67,6 +71,7 @@ export function fleetSchema(): GraphQLSchema {
   builder.subscriptionType({});
   const shared = addShared(builder);
   addHosts(builder, shared, addSandboxes(builder, shared));
+  addHostTokens(builder, shared);
   return builder.toSubGraphSchema({});
 }
 
@@ -88,7 +93,9 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
   const convergence = new Convergence({ database, events, pool, log: log.child({ part: 'convergence' }) });
   const heartbeats = new Heartbeats({ database, presence, log });
 
-  const hosts = new HostService({ database, events, hub, accounts, agentUrl });
+  const { registrationTokenSeconds } = settings.lifetimes;
+  const hosts = new HostService({ database, events, hub, accounts, agentUrl, registrationTokenSeconds });
+  const hostTokens = new HostTokens({ database, events, hub, hosts, agentUrl, registrationTokenSeconds });
   const disconnect = (hostId: string, code: CloseCode, reason: string): void => {
     heartbeats.forget(hostId);
     disconnectHost(hostId, code, reason);
@@ -97,7 +104,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
   const { cpuOvercommit } = settings;
   const sandboxes = new SandboxService({ database, events, hub, accounts, convergence, cpuOvercommit });
   const exec = new ExecService({ database, hub, pool, sandboxes });
-  const services: FleetServices = { hosts, deletion, sandboxes, exec, hub };
+  const services: FleetServices = { hosts, deletion, hostTokens, sandboxes, exec, hub };
 
   addFleetLoops(loops, {
     events,
@@ -107,7 +114,8 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     tunnels: pool,
     unreachableAfterMs: settings.unreachableAfterMs,
   });
-  const enrolment = new Enrolment({ database, events, keys, log });
+  const issuer = new CredentialIssuer(keys, settings.lifetimes);
+  const enrolment = new Enrolment({ database, events, issuer, disconnect, log: log.child({ part: 'enrolment' }) });
   return {
     services,
     subgraph: { name: 'fleet', schema: fleetSchema(), context: (viewer) => context(viewer, services) },
@@ -129,6 +137,9 @@ function context(viewer: Viewer | null, services: FleetServices): FleetContext {
       sandbox: new DataLoader(async (ids) =>
         inOrder(ids, await services.sandboxes.findMany(viewer, ids), ({ id }) => id),
       ),
+      credentials: new DataLoader((hosts) => services.hostTokens.views(viewer, hosts), {
+        cacheKeyFn: ({ id }) => id as never,
+      }),
       lease: new DataLoader(async (ids) => inOrder(ids, await services.hosts.leases(ids), ({ hostId }) => hostId)),
     },
   };

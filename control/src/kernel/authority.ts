@@ -33,6 +33,7 @@ const RULES = {
   'host:read': anyRole,
   'host:create': managers,
   'host:delete': managers,
+  'host:enrol': managers,
   'sandbox:read': anyRole,
   'sandbox:create': anyRole,
   'sandbox:destroy': anyRole,

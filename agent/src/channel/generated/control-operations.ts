@@ -35,6 +35,8 @@ export type HostSpecsInput = {
   readonly diskGb: number;
   readonly hostname: string;
   readonly kernel: string;
+  /** The machine’s lasting identity, 64 characters at most; null when it has none that survives a reboot. */
+  readonly machineId?: string | null | undefined;
   readonly memoryMb: number;
   readonly os: string;
   /** Where the machine is, when its operator says so. */
@@ -61,13 +63,18 @@ export type ObservedStatus =
   | 'STOPPED';
 
 export type RefreshHostCredentialsInput = {
-  /** Compact JWS (EdDSA) by the host’s key over {"purpose":"refresh","token_sha256":base64url(sha256(refreshToken))}. */
+  readonly bootId: string;
+  /** As in `HostSpecsInput`. */
+  readonly machineId?: string | null | undefined;
+  /** Compact JWS (EdDSA) by the host’s key over {"purpose":"refresh","token_sha256":base64url(sha256(refreshToken)),"seq":n}; n grows with every request that carries a proof. */
   readonly proof: string;
   readonly refreshToken: string;
 };
 
 export type RegisterHostInput = {
-  /** Compact JWS (EdDSA) by that key over {"purpose":"register","token_sha256":base64url(sha256(token))}. */
+  /** The host that this machine is already. The token of another host is refused, and not spent. */
+  readonly hostId?: string | null | undefined;
+  /** Compact JWS (EdDSA) by that key over {"purpose":"register","token_sha256":base64url(sha256(token)),"seq":n}; n grows with every request that carries a proof. */
   readonly proof: string;
   /** Raw Ed25519 public key (32 bytes), base64url. */
   readonly publicKey: string;

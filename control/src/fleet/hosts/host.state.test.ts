@@ -10,6 +10,7 @@ const newHost = (facts: Partial<HostFacts> = {}): HostFacts => ({
   tunnelReplica: 'replica',
   cordonedAt: null,
   deletingAt: null,
+  quarantinedAt: null,
   ...facts,
 });
 
@@ -26,6 +27,7 @@ describe('a host takes no sandboxes, and says why,', () => {
     ['when it is silent', { status: 'UNREACHABLE' }, 'HEARTBEAT_MISSED'],
     ['without a tunnel', { tunnelReplica: null }, 'TUNNEL_DOWN'],
     ['when it is cordoned', { cordonedAt: NOW }, 'CORDONED'],
+    ['while two machines have its credentials', { quarantinedAt: NOW }, 'CREDENTIALS_CLONED'],
     ['while it is being deleted', { deletingAt: NOW }, 'DELETING'],
     ['without a runtime', { runtimeName: null }, 'NO_RUNTIME'],
     ['when its disk is full', { agentConditions: [{ type: 'DISK_PRESSURE', message: 'full' }] }, 'DISK_PRESSURE'],

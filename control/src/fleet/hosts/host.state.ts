@@ -23,6 +23,7 @@ export interface AgentCondition {
 export const HOST_CONDITION_TYPES = [
   ...AGENT_CONDITION_TYPES,
   'CORDONED',
+  'CREDENTIALS_CLONED',
   'DELETING',
   'HEARTBEAT_MISSED',
   'NOT_REGISTERED',
@@ -46,6 +47,7 @@ export interface HostFacts {
   readonly tunnelReplica: string | null;
   readonly cordonedAt: Date | null;
   readonly deletingAt: Date | null;
+  readonly quarantinedAt: Date | null;
 }
 
 /** All that keeps a host from being simply fine, most telling first. */
@@ -63,6 +65,11 @@ export function hostConditions(host: HostFacts): HostCondition[] {
   if (host.status === 'UNREACHABLE') blocked('HEARTBEAT_MISSED', 'Nothing has been heard from the host for too long.');
   else if (host.tunnelReplica === null)
     blocked('TUNNEL_DOWN', 'Control cannot reach the agent through its tunnel yet.');
+  if (host.quarantinedAt)
+    blocked(
+      'CREDENTIALS_CLONED',
+      'Two machines have used this host’s credentials; make a new registration token and join with it on the one that is the host.',
+    );
   if (host.cordonedAt) blocked('CORDONED', 'The host was cordoned: it takes no new sandboxes.');
   for (const { type, message } of host.agentConditions) {
     conditions.push({ type, message, blocksPlacement: type === 'NO_RUNTIME' || type === 'DISK_PRESSURE' });

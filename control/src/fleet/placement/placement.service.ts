@@ -76,7 +76,7 @@ function filters(
     REQUESTED_HOST: sql`(${request.hostId}::uuid is null or host.id = ${request.hostId}::uuid)`,
     STATUS: sql`host.status = 'ONLINE'`,
     TUNNEL: sql`host.tunnel_replica is not null`,
-    CORDONED: sql`(host.cordoned_at is null and host.deleting_at is null)`,
+    CORDONED: sql`(host.cordoned_at is null and host.deleting_at is null and host.quarantined_at is null)`,
     RUNTIME: sql`(host.runtime_name is not null
       and not host.agent_conditions @> '[{"type":"NO_RUNTIME"}]' and not host.agent_conditions @> '[{"type":"DISK_PRESSURE"}]')`,
     CAPACITY: sql`(host.allocated_milli_vcpus + ${request.milliVcpus} <= host.cpu_cores * 1000 * ${cpuOvercommit}::float8
@@ -145,7 +145,7 @@ const FILTER_WORDS: Record<PlacementFilter, string> = {
   REQUESTED_HOST: 'not the requested host',
   STATUS: 'not online',
   TUNNEL: 'tunnel down',
-  CORDONED: 'cordoned or being deleted',
+  CORDONED: 'cordoned, quarantined or being deleted',
   RUNTIME: 'no usable runtime',
   CAPACITY: 'not enough free capacity',
 };

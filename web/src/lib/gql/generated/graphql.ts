@@ -72,6 +72,7 @@ export type ExecInSandboxInput = {
 
 export type HostConditionType =
   | 'CORDONED'
+  | 'CREDENTIALS_CLONED'
   | 'DELETING'
   | 'DISK_PRESSURE'
   | 'HEARTBEAT_MISSED'
