@@ -21,6 +21,7 @@ const schema = z
     ROOKERY_AGENT_ON_EXIT: z.enum(['keep', 'pause'], 'must be keep or pause').default('keep'),
     ROOKERY_AGENT_CONTROL_LOSS: z.enum(['pause', 'keep'], 'must be pause or keep').default('pause'),
     ROOKERY_AGENT_CONTROL_LOSS_GRACE_MS: configField.milliseconds(CONTROL_LOSS_GRACE_MS),
+    ROOKERY_AGENT_MACHINE_ID: z.string().max(64, 'must have at most 64 characters').optional(),
     ROOKERY_AGENT_PROVIDER: z.string().optional(),
     ROOKERY_AGENT_ZONE: z.string().optional(),
     ROOKERY_LOG_LEVEL: configField.logLevel(),
@@ -38,6 +39,8 @@ const schema = z
     /** What happens to running sandboxes when control has been silent for the grace. */
     controlLoss: env.ROOKERY_AGENT_CONTROL_LOSS,
     controlLossGraceMs: env.ROOKERY_AGENT_CONTROL_LOSS_GRACE_MS,
+    /** Names this machine where /etc/machine-id does not; undefined: that file. */
+    machineId: env.ROOKERY_AGENT_MACHINE_ID,
     provider: env.ROOKERY_AGENT_PROVIDER,
     zone: env.ROOKERY_AGENT_ZONE,
     logLevel: env.ROOKERY_LOG_LEVEL,

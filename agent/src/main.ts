@@ -95,7 +95,8 @@ async function foreground(
   }
   const log = createLogger('agent', config.logLevel);
   const agent = await createAgent({ config, log, say, signal: stop.signal, ...(join ? { join } : {}) });
-  await stopped;
+  await Promise.race([stopped, agent.deleted]);
+  if (!stop.signal.aborted) say('This host was deleted: its sandboxes are removed and its credentials dropped.');
   log.info('stopping');
   await agent[Symbol.asyncDispose]();
   return 0;

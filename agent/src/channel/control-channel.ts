@@ -20,9 +20,6 @@ const BACKOFF_CAP_MS = 15_000;
 /** How long changes are gathered before they are reported, in ms. */
 const COALESCE_MS = 50;
 
-/** After a refusal that renewing cannot mend, in ms. */
-const SLOW_RETRY_MS = 60_000;
-
 /** A control plane that asks for less or more than this is not taken at its word, in ms. */
 const MIN_HEARTBEAT_MS = 250;
 const MAX_HEARTBEAT_MS = 60_000;
@@ -92,9 +89,10 @@ export class ControlChannel implements AsyncDisposable {
           await backoff.wait(signal);
           break;
         case 'deleted':
-          // Nothing signed says so: a wrong answer must not make a host forget itself.
-          log.error('control says that this host was deleted; its credentials are kept');
-          await pause(SLOW_RETRY_MS, signal);
+          // A close code proves nothing; the answer to a renewal is signed when it is true.
+          log.error('control says that this host was deleted; asking for its signature');
+          await credentials.refreshAfter(authorization, signal);
+          await backoff.wait(signal);
           break;
         case 'restart':
           await pause(Math.random() * RESTART_JITTER_MS, signal);

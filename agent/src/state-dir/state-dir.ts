@@ -9,6 +9,9 @@ export interface StateDir {
   readonly root: string;
   readonly hostKey: string;
   readonly credentials: string;
+  /** What control said of them last, for `rookery-agent status`. */
+  readonly credentialStatus: string;
+  readonly requestSequence: string;
   readonly lock: string;
   readonly epoch: string;
   /** One record per sandbox. */
@@ -26,6 +29,8 @@ export function stateDirAt(root: string): StateDir {
     root,
     hostKey: join(root, 'host-key.json'),
     credentials: join(root, 'credentials.json'),
+    credentialStatus: join(root, 'credential-status.json'),
+    requestSequence: join(root, 'request-sequence'),
     lock: join(root, 'agent.pid'),
     epoch: join(root, 'epoch'),
     sandboxes: join(root, 'sandboxes'),

@@ -100,14 +100,19 @@ export type RegisterHostMutationVariables = Exact<{
 }>;
 
 
-export type RegisterHostMutation = { readonly credentials: { readonly hostId: string, readonly hostName: string, readonly accessToken: string, readonly accessTokenExpiresInSeconds: number, readonly refreshToken: string, readonly refreshTokenExpiresInSeconds: number } };
+export type RegisterHostMutation = { readonly credentials: { readonly hostId: string, readonly hostName: string, readonly accessToken: string, readonly accessTokenExpiresInSeconds: number, readonly refreshToken: string, readonly refreshTokenExpiresInSeconds: number, readonly controlKeys: ReadonlyArray<{ readonly kid: string, readonly publicKey: string }> } };
 
 export type RefreshHostCredentialsMutationVariables = Exact<{
   input: RefreshHostCredentialsInput;
 }>;
 
 
-export type RefreshHostCredentialsMutation = { readonly credentials: { readonly hostId: string, readonly hostName: string, readonly accessToken: string, readonly accessTokenExpiresInSeconds: number, readonly refreshToken: string, readonly refreshTokenExpiresInSeconds: number } };
+export type RefreshHostCredentialsMutation = { readonly credentials: { readonly hostId: string, readonly hostName: string, readonly accessToken: string, readonly accessTokenExpiresInSeconds: number, readonly refreshToken: string, readonly refreshTokenExpiresInSeconds: number, readonly controlKeys: ReadonlyArray<{ readonly kid: string, readonly publicKey: string }> } };
+
+export type ConfirmCredentialsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type ConfirmCredentialsQuery = { readonly hostId: string };
 
 export type HeartbeatMutationVariables = Exact<{
   input: HeartbeatInput;
