@@ -13,7 +13,7 @@ import { OciRuntimeFinder, type RuntimeFinder } from './runtime/runtime-finder.t
 import { ControlLossWatch } from './sandboxes/control-loss.ts';
 import { EpochCounter, SandboxStore } from './sandboxes/sandbox.store.ts';
 import { SandboxSupervisor } from './sandboxes/sandbox.supervisor.ts';
-import { createStateDir } from './state-dir/state-dir.ts';
+import { createStateDir, removeUnfinishedWrites } from './state-dir/state-dir.ts';
 import { AgentRoot, agentServer } from './tunnel/agent.schema.ts';
 import { Tunnel } from './tunnel/tunnel.ts';
 
@@ -76,6 +76,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
           `Another agent (pid ${pid}) already runs on this state directory; stop it first or choose another one with --state-dir.`,
       ),
     );
+    await removeUnfinishedWrites(state);
     const finder = deps.finder ?? new OciRuntimeFinder(config, state, log.child({ part: 'runtime' }));
     const measure = async () => measureHost(state.root, await finder.find(), config);
 
@@ -97,6 +98,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
         bootId,
         machineId: await readMachineId(config.machineId),
         store,
+        retryCapMs: config.retryCapMs,
         spareToken,
         log: log.child({ part: 'enrolment' }),
       }),

@@ -10,9 +10,6 @@ const RENEW_AT = 0.67;
 /** Spread around that moment, so that hosts registered together do not renew together. */
 const RENEW_JITTER = 0.1;
 
-/** Longest wait between two tries, in ms: a fleet that is refused, or finds control gone, asks this often at the worst. */
-const BACKOFF_CAP_MS = 60_000;
-
 /** `setTimeout` takes no more. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -23,6 +20,8 @@ export interface CredentialServiceDeps {
   readonly registrant: Registrant;
   readonly bootId: string;
   readonly machineId: string | null;
+  /** Longest wait between two tries, in ms. */
+  readonly retryCapMs: number;
   readonly store: CredentialStore;
   /** From the command line: spent when control refuses the saved credentials, and not before. */
   readonly spareToken?: string | undefined;
@@ -124,7 +123,7 @@ export class CredentialService implements AsyncDisposable {
 
   async #refreshForEver(): Promise<void> {
     const { signal } = this.#stop;
-    const backoff = new Backoff(BACKOFF_CAP_MS);
+    const backoff = new Backoff(this.#deps.retryCapMs);
     while (!signal.aborted && this.#status.state !== 'DELETED') {
       try {
         return await this.#adopt(await this.#renew());

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { access, constants } from 'node:fs/promises';
+import { access, constants, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StartupError } from '@rookery/wire/errors.ts';
 import { makeDirectory } from '@rookery/wire/files.ts';
@@ -38,6 +38,11 @@ export function stateDirAt(root: string): StateDir {
     runtimeState: join(root, 'oci'),
     instance: createHash('sha256').update(root).digest('hex').slice(0, 8),
   };
+}
+
+/** Removes what writes left that a crash has interrupted; there may be secrets in it. For whoever holds the lock. */
+export async function removeUnfinishedWrites({ root }: StateDir): Promise<void> {
+  for (const name of await readdir(root)) if (name.endsWith('.tmp')) await rm(join(root, name), { force: true });
 }
 
 /**
