@@ -141,7 +141,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
     );
     report = (id) => channel.reportSoon(id);
     own({ [Symbol.asyncDispose]: () => windDown(supervisor, config, log) });
-    own(
+    const tunnel = own(
       new Tunnel({
         credentials: enrolment,
         server: agentServer(new AgentRoot(supervisor), log.child({ part: 'tunnel' })),
@@ -156,7 +156,11 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
     deleted.catch(() => {});
     // Last, when everything that it may tell is there.
     enrolment.onStatus(({ state: standing }) => {
-      if (standing === 'REFUSED') watch.refused();
+      if (standing === 'REFUSED' || standing === 'DELETED') {
+        watch.refused();
+        channel.hangUp();
+        tunnel.hangUp();
+      }
       if (standing === 'ACTIVE') watch.accepted();
       if (standing === 'DELETED') forget(giveUp(supervisor, store, log));
     });

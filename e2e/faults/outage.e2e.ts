@@ -37,7 +37,7 @@ describe('an agent that cannot reach control', () => {
     const { hostId } = await machine.saved();
     const rule = site.proxy.fault({ kind: 'answer', ...answer });
     site.proxy.cut();
-    await rule.reached(10);
+    await rule.reached(4);
     expect(await machine.saved()).toMatchObject({ hostId });
     expect(await machine.status()).toMatchObject({ degraded: false });
     site.proxy.heal();
@@ -97,7 +97,7 @@ describe('an agent that cannot reach control', () => {
     // Deleted while the agent cannot hear of it.
     const lost = site.proxy.fault({ kind: 'answer', status: 410, body: 'HOST_DELETED' });
     site.proxy.cut();
-    await lost.reached(5);
+    await lost.reached(2);
     const preview = await site.fleet.deleteHost(host.id);
     if (preview.__typename !== 'HostHasSandboxes') expect.fail(JSON.stringify(preview));
     await site.fleet.deleteHost(host.id, { force: true, previewDigest: preview.previewDigest });

@@ -114,7 +114,7 @@ export class Site {
     const rows = await this.sql<{ type: string }>('select type from events where subject_id = $1 order by id', [
       rowId(hostId),
     ]);
-    const comesAndGoes = /^host\.(tunnel|online|unreachable|described)/;
+    const comesAndGoes = /^host\.(tunnel|online|unreachable|described|reserved|released)/;
     return rows.map(({ type }) => type).filter((type) => !comesAndGoes.test(type));
   }
 

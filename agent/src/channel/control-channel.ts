@@ -63,6 +63,11 @@ export class ControlChannel implements AsyncDisposable {
     }, COALESCE_MS);
   }
 
+  /** Drops the connection, which is dialled anew as soon as there are credentials that may be used. */
+  hangUp(): void {
+    this.#session?.terminate();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     clearTimeout(this.#flush);
     this.#flush = undefined;
@@ -78,7 +83,8 @@ export class ControlChannel implements AsyncDisposable {
     const { signal } = this.#stop;
     const backoff = new Backoff(BACKOFF_CAP_MS);
     while (!signal.aborted) {
-      const { authorization } = credentials;
+      const authorization = await credentials.usable(signal);
+      if (signal.aborted) return;
       const end = await this.#connect(authorization, backoff);
       if (signal.aborted) return;
       log.warn({ end: end.kind, reason: end.reason }, 'the agent channel is down');

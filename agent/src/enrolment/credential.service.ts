@@ -42,7 +42,7 @@ export class CredentialService implements AsyncDisposable {
   #refreshing: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #onStatus: (status: CredentialStatus) => void = () => {};
-  /** Those that wait for another access token, or to hear that there will be none. */
+  /** Those that wait for other credentials, or for news of them. */
   #waiting: (() => void)[] = [];
   readonly #stop = new AbortController();
   readonly #deps: CredentialServiceDeps;
@@ -72,6 +72,18 @@ export class CredentialService implements AsyncDisposable {
     return `Bearer ${this.#current.accessToken}`;
   }
 
+  /**
+   * Waits while control is known to refuse the credentials: a connection on what is left of an access
+   * token would let control undo what the refusal is answered with.
+   *
+   * @returns what to authorize the next connection with.
+   */
+  async usable(signal: AbortSignal): Promise<string> {
+    while ((this.#status.state === 'REFUSED' || this.#status.state === 'DELETED') && !signal.aborted)
+      await this.#change(signal);
+    return this.authorization;
+  }
+
   /** Calls `listener` with what is known now, and with every change. There is one listener. */
   onStatus(listener: (status: CredentialStatus) => void): void {
     this.#onStatus = listener;
@@ -79,9 +91,9 @@ export class CredentialService implements AsyncDisposable {
   }
 
   /**
-   * Renews after an access token was rejected. Resolves when there is another one, when the old one is
-   * all there will be for now (`CLONED`), or when the signal says to stop waiting. Calls share one
-   * attempt, which goes on for ever.
+   * Renews after an access token was rejected. Resolves when there is another one, when control has said
+   * why there is none, or when the signal says to stop waiting. Calls share one attempt, which goes on
+   * for ever.
    *
    * @param rejected the `Authorization` that was rejected; if it is no longer the current one, there is nothing to do.
    */
@@ -89,11 +101,7 @@ export class CredentialService implements AsyncDisposable {
     if (rejected !== this.authorization) return;
     void this.#refresh();
     if (this.#status.state === 'CLONED') return;
-    await new Promise<void>((resolve) => {
-      signal.addEventListener('abort', () => resolve(), { once: true });
-      if (signal.aborted) resolve();
-      this.#waiting.push(resolve);
-    });
+    await this.#change(signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -176,10 +184,12 @@ export class CredentialService implements AsyncDisposable {
     const { lastSequence } = error.extensions;
     if (typeof lastSequence === 'number') this.#deps.registrant.sequence.exceed(lastSequence);
     if (this.#spareToken !== undefined && (await this.#trySpareToken(this.#spareToken))) return false;
-    log.error(
-      { reason },
-      'control refuses to renew the credentials; they are kept and tried again, and a new token would help: rookery-agent join <url> <token>',
-    );
+    // Once, and not with every try for days.
+    if (this.#status.reason !== reason)
+      log.error(
+        { reason },
+        'control refuses to renew the credentials; they are kept and tried again, and a new token would help: rookery-agent join <url> <token>',
+      );
     await this.#setStatus(error.reason === 'CREDENTIALS_CLONED' ? 'CLONED' : 'REFUSED', reason);
     return true;
   }
@@ -205,11 +215,22 @@ export class CredentialService implements AsyncDisposable {
     const { state: before } = this.#status;
     if (before === state && this.#status.reason === reason) return;
     this.#status = { state, reason, since: before === state ? this.#status.since : new Date().toISOString() };
-    if (state === 'CLONED' || state === 'DELETED') this.#letGo();
+    this.#letGo();
     this.#onStatus(this.#status);
     await this.#deps.store
       .saveStatus(this.#status)
       .catch((err: unknown) => this.#deps.log.warn({ err }, 'the state of the credentials could not be written down'));
+  }
+
+  /** Waits for other credentials, or for news of them. */
+  async #change(signal: AbortSignal): Promise<void> {
+    const done = new AbortController();
+    await new Promise<void>((resolve) => {
+      signal.addEventListener('abort', () => resolve(), { signal: done.signal });
+      if (signal.aborted) resolve();
+      this.#waiting.push(resolve);
+    });
+    done.abort();
   }
 
   #letGo(): void {
