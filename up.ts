@@ -137,8 +137,8 @@ function announce(url: string, control: Control, tookMs: number): void {
 /** The gateway calls control in this process instead of over the network. */
 function inProcess(control: Control): SubgraphTransport {
   return {
-    execute: (subgraph, { document, variables, operationName, token }) =>
-      control.execute(subgraph, { document, variables, operationName }, token),
+    execute: (subgraph, { document, variables, operationName, caller }) =>
+      control.execute(subgraph, { document, variables, operationName }, caller),
     isReady: () => control.isReady(),
     // Control outlives the gateway and is disposed by its owner.
     [Symbol.asyncDispose]: async () => {},

@@ -6,7 +6,7 @@ import type { Federation, GatewayContext } from './federation.ts';
 const SIGN_IN = parse(`mutation SignIn($input: SignInInput!) {
   signIn(input: $input) {
     __typename
-    ... on SignedIn { token expiresAt viewer { isAdmin user { id name email } } }
+    ... on SignedIn { refreshToken refreshTokenExpiresAt viewer { isAdmin user { id name email } } }
     ... on UserError { message }
   }
 }`);
@@ -15,7 +15,7 @@ const VIEWER = parse('query Viewer { viewer { isAdmin } }');
 
 interface SignInOutcome {
   signIn:
-    | { __typename: 'SignedIn'; token: string; expiresAt: string; viewer: unknown }
+    | { __typename: 'SignedIn'; refreshToken: string; refreshTokenExpiresAt: string; viewer: unknown }
     | { __typename: 'InvalidCredentials' | 'InvalidInput'; message: string };
 }
 
@@ -41,12 +41,13 @@ export class Sessions {
 
   /** Who sends a request, by its bearer token or else its cookie. */
   contextOf({ headers }: Pick<IncomingMessage, 'headers'>): GatewayContext {
-    return { token: bearerToken(headers.authorization) ?? cookie(headers.cookie, this.#options.cookieName) };
+    const token = bearerToken(headers.authorization);
+    return { caller: token === undefined ? { session: cookie(headers.cookie, this.#options.cookieName) } : { token } };
   }
 
   /** Whether a token stands for anyone at this moment; `unknown` when nobody could be asked. */
   async isSignedIn(context: GatewayContext): Promise<'yes' | 'no' | 'unknown'> {
-    if (context.token === undefined) return 'no';
+    if (context.caller.token === undefined && context.caller.session === undefined) return 'no';
     const { data, errors } = await this.#run(VIEWER, 'query', {}, context);
     if (errors || !data) return 'unknown';
     return data['viewer'] === null ? 'no' : 'yes';
@@ -64,18 +65,18 @@ export class Sessions {
     const { email, password } = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>;
     if (typeof email !== 'string' || typeof password !== 'string')
       return sendJson(response, 400, { error: 'Send an e-mail address and a password.' });
-    const { data, errors } = await this.#run(SIGN_IN, 'mutation', { input: { email, password } }, { token: undefined });
+    const { data, errors } = await this.#run(SIGN_IN, 'mutation', { input: { email, password } }, { caller: {} });
     const outcome = (data as SignInOutcome | null | undefined)?.signIn;
     if (!outcome)
       return sendJson(response, 503, { error: errors?.[0]?.message ?? 'Signing in does not work at the moment.' });
     if (outcome.__typename !== 'SignedIn') return sendJson(response, 401, { error: outcome.message });
-    const maxAge = Math.max(0, Math.floor((Date.parse(outcome.expiresAt) - Date.now()) / 1_000));
-    sendJson(response, 200, { viewer: outcome.viewer }, { 'set-cookie': this.#cookie(outcome.token, maxAge) });
+    const maxAge = Math.max(0, Math.floor((Date.parse(outcome.refreshTokenExpiresAt) - Date.now()) / 1_000));
+    sendJson(response, 200, { viewer: outcome.viewer }, { 'set-cookie': this.#cookie(outcome.refreshToken, maxAge) });
   }
 
   async #signOut(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const context = this.contextOf(request);
-    if (context.token !== undefined) await this.#run(SIGN_OUT, 'mutation', {}, context);
+    if (context.caller.token ?? context.caller.session) await this.#run(SIGN_OUT, 'mutation', {}, context);
     sendJson(response, 200, {}, { 'set-cookie': this.#cookie('', 0) });
   }
 

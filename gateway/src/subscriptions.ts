@@ -51,7 +51,7 @@ export function createSubscriptions({
   const run = (args: ExecutionArgs, { extra }: SocketOperation) => {
     const { document, operationName, variableValues } = args;
     const operationType = getOperationAST(document, operationName)?.operation ?? 'query';
-    const context = (extra as Extra).context ?? { token: undefined };
+    const context = (extra as Extra).context ?? { caller: {} };
     return federation.execute({ document, operationName, operationType, variables: variableValues ?? {} }, context);
   };
   const admit = (id: string, extra: unknown): readonly GraphQLError[] => {
@@ -71,7 +71,7 @@ export function createSubscriptions({
         const extra = socket.extra as unknown as Extra;
         const given = (socket.connectionParams as { authorization?: unknown } | undefined)?.authorization;
         const token = typeof given === 'string' ? bearerToken(given) : undefined;
-        extra.context = token === undefined ? sessions.contextOf(extra.request) : { token };
+        extra.context = token === undefined ? sessions.contextOf(extra.request) : { caller: { token } };
         const signedIn = await sessions.isSignedIn(extra.context);
         if (signedIn === 'no') extra.socket.close(CloseCode.Unauthorized, 'sign in first');
         // Control or its database is away: that must not sign anybody out.

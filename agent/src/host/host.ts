@@ -33,6 +33,8 @@ export interface HostSpecs {
   readonly machineId: string | null;
   readonly runtime: { readonly name: string; readonly version: string } | null;
   readonly conditions: readonly AgentCondition[];
+  /** Templates that sandboxes can be made of here. */
+  readonly templates: readonly string[];
   /** Where the machine is, when its operator says so. */
   readonly provider: string | null;
   readonly availabilityZone: string | null;
@@ -97,6 +99,7 @@ export async function measureHost(
       machineId,
       runtime: runtime ? { name: runtime.name, version: runtime.version } : null,
       conditions,
+      templates: ['host'],
       provider: settings.provider ?? null,
       availabilityZone: settings.zone ?? null,
     },

@@ -1,13 +1,15 @@
+import type { Caller } from '@rookery/wire/caller.ts';
 import type { CloseCode } from '@rookery/wire/close-codes.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import DataLoader from 'dataloader';
 import type { GraphQLSchema } from 'graphql';
 import type { DatabaseConnection } from '../database/database.ts';
 import type { LoopDriver } from '../kernel/loops.ts';
-import type { AccountsPort } from '../kernel/ports.ts';
+import type { AccountsPort, FleetPort } from '../kernel/ports.ts';
 import type { SigningKeys } from '../kernel/signing-keys.ts';
 import type { Subgraph } from '../kernel/subgraph.ts';
 import type { Viewer } from '../kernel/viewer.ts';
+import { Claims } from './claims.ts';
 import type { AgentChannelServices } from './agent-channel/agent-channel.schema.ts';
 import { Heartbeats } from './agent-channel/heartbeat.service.ts';
 import { createFleetBuilder, type FleetContext, type FleetServices } from './builder.ts';
@@ -18,15 +20,25 @@ import { HostTokens } from './enrolment/host-token.service.ts';
 import type { EventHub } from '../kernel/events/event-hub.ts';
 import type { EventLog } from '../kernel/events/event-log.ts';
 import { addFleetLoops } from './fleet.loops.ts';
+import { HostDrains } from './hosts/host-drain.service.ts';
+import { HostOperations } from './hosts/host-operations.service.ts';
+import { HostByoc } from './hosts/host-byoc.service.ts';
 import { HostDeletion } from './hosts/host-deletion.service.ts';
 import { HostPresence } from './hosts/host-presence.service.ts';
+import { addHostOperations } from './hosts/host-operations.schema.ts';
 import { addHosts } from './hosts/host.schema.ts';
 import { HostService } from './hosts/host.service.ts';
+import { Canaries } from './placement/canary.ts';
+import type { PlacementStrategyName } from './placement/placement.ts';
+import { Placements } from './placement/placement.service.ts';
 import { Convergence } from './sandboxes/convergence.service.ts';
 import { ExecService } from './sandboxes/exec.service.ts';
+import { addSandboxOperations } from './sandboxes/sandbox-operations.schema.ts';
 import { addSandboxes } from './sandboxes/sandbox.schema.ts';
+import { SandboxOperations } from './sandboxes/sandbox-operations.service.ts';
 import { SandboxService } from './sandboxes/sandbox.service.ts';
 import { addShared } from './shared.schema.ts';
+import { addTeamFields } from './team.schema.ts';
 import type { FleetTables } from './tables.ts';
 import { HostClientPool } from './tunnels/host-client-pool.ts';
 
@@ -38,6 +50,8 @@ export interface FleetSettings {
   /** Virtual CPUs that may be promised for each core. */
   readonly cpuOvercommit: number;
   readonly lifetimes: CredentialLifetimes;
+  /** Which of the hosts that fit gets a sandbox. */
+  readonly placementStrategy: PlacementStrategyName;
 }
 
 export interface FleetDeps {
@@ -59,6 +73,8 @@ export interface FleetDeps {
 export interface Fleet extends AsyncDisposable {
   readonly subgraph: Subgraph;
   readonly services: FleetServices;
+  /** What accounts may ask. */
+  readonly port: FleetPort;
   readonly agentChannel: AgentChannelServices;
   readonly tunnels: HostClientPool;
 }
@@ -70,7 +86,10 @@ export function fleetSchema(): GraphQLSchema {
   builder.mutationType({});
   builder.subscriptionType({});
   const shared = addShared(builder);
-  addHosts(builder, shared, addSandboxes(builder, shared));
+  const sandboxTypes = addSandboxes(builder, shared);
+  addSandboxOperations(builder, sandboxTypes);
+  addTeamFields(builder, shared, addHosts(builder, shared, sandboxTypes), sandboxTypes);
+  addHostOperations(builder, shared);
   addHostTokens(builder, shared);
   return builder.toSubGraphSchema({});
 }
@@ -90,7 +109,10 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     },
     onLost: (hostId) => presence.tunnelLost(hostId),
   });
-  const convergence = new Convergence({ database, events, pool, log: log.child({ part: 'convergence' }) });
+  const { cpuOvercommit, placementStrategy } = settings;
+  const placements = new Placements({ strategy: placementStrategy, cpuOvercommit });
+  const claims = new Claims(connection.url);
+  const convergence = new Convergence({ database, events, pool, placements, log: log.child({ part: 'convergence' }) });
   const heartbeats = new Heartbeats({ database, presence, log });
 
   const { registrationTokenSeconds } = settings.lifetimes;
@@ -100,37 +122,63 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     heartbeats.forget(hostId);
     disconnectHost(hostId, code, reason);
   };
-  const deletion = new HostDeletion({ database, events, hub, hosts, pool, convergence, disconnect, log });
-  const { cpuOvercommit } = settings;
-  const sandboxes = new SandboxService({ database, events, hub, accounts, convergence, cpuOvercommit });
-  const exec = new ExecService({ database, hub, pool, sandboxes });
-  const services: FleetServices = { hosts, deletion, hostTokens, sandboxes, exec, hub };
+  const deletion = new HostDeletion({ database, events, hub, hosts, pool, convergence, claims, disconnect, log });
+  const hostOperations = new HostOperations({ events, hub, hosts });
+  const byoc = new HostByoc({ database, accounts, operations: hostOperations });
+  const drains = new HostDrains({ database, events, hub, hosts, convergence, claims, log });
+  const sandboxes = new SandboxService({ database, events, hub, accounts, convergence, placements });
+  const sandboxOperations = new SandboxOperations({ events, hub, sandboxes, convergence });
+  const exec = new ExecService({ database, hub, pool, sandboxes, operations: sandboxOperations });
+  const canaries = new Canaries({ database, events, pool, log: log.child({ part: 'canaries' }) });
+  const services: FleetServices = {
+    hosts,
+    hostOperations,
+    drains,
+    deletion,
+    hostTokens,
+    sandboxes,
+    sandboxOperations,
+    exec,
+    canaries,
+    hub,
+  };
 
   addFleetLoops(loops, {
     events,
     presence,
     convergence,
     deletion,
+    drains,
+    canaries,
+    byoc,
     tunnels: pool,
     unreachableAfterMs: settings.unreachableAfterMs,
   });
   const issuer = new CredentialIssuer(keys, settings.lifetimes);
   const enrolment = new Enrolment({ database, events, issuer, disconnect, log: log.child({ part: 'enrolment' }) });
+  // What a killed process has left is taken up at once, not at the loop's first turn.
+  const resuming = deletion
+    .resume()
+    .catch((err: unknown) => log.warn({ err }, 'interrupted deletions could not be resumed; a loop tries again'));
   return {
     services,
-    subgraph: { name: 'fleet', schema: fleetSchema(), context: (viewer) => context(viewer, services) },
+    port: byoc,
+    subgraph: { name: 'fleet', schema: fleetSchema(), context: (viewer, caller) => context(viewer, caller, services) },
     agentChannel: { enrolment, heartbeats, convergence, heartbeatMs: settings.heartbeatMs },
     tunnels: pool,
     async [Symbol.asyncDispose]() {
+      await resuming;
       await pool[Symbol.asyncDispose]();
       await convergence.idle();
+      await claims[Symbol.asyncDispose]();
     },
   };
 }
 
-function context(viewer: Viewer | null, services: FleetServices): FleetContext {
+function context(viewer: Viewer | null, caller: Caller, services: FleetServices): FleetContext {
   return {
     viewer,
+    caller,
     services,
     loaders: {
       host: new DataLoader(async (ids) => inOrder(ids, await services.hosts.findMany(viewer, ids), ({ id }) => id)),
@@ -140,6 +188,7 @@ function context(viewer: Viewer | null, services: FleetServices): FleetContext {
       credentials: new DataLoader((hosts) => services.hostTokens.views(viewer, hosts), {
         cacheKeyFn: ({ id }) => id as never,
       }),
+      drain: new DataLoader(async (ids) => inOrder(ids, await services.drains.latest(ids), ({ hostId }) => hostId)),
       lease: new DataLoader(async (ids) => inOrder(ids, await services.hosts.leases(ids), ({ hostId }) => hostId)),
     },
   };

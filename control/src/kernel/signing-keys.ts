@@ -13,7 +13,7 @@ import {
 import { QUERY_OPTIONS, type DatabaseConnection } from '../database/database.ts';
 import type { SigningKeySchema } from './signing-key.entity.ts';
 
-type Tables = InferKyselyDB<typeof SigningKeySchema, typeof QUERY_OPTIONS>;
+export type SigningKeyTables = InferKyselyDB<typeof SigningKeySchema, typeof QUERY_OPTIONS>;
 
 /** `SESSION` signs users' tokens, `HOST` hosts' tokens; a key never does both. */
 export type KeyPurpose = 'SESSION' | 'HOST';
@@ -29,6 +29,19 @@ export interface ControlKey {
 
 /** How long the keys of a purpose are taken from memory, in ms: a key that another replica made signs here this late. */
 const KEYS_FRESH_MS = 60_000;
+
+/** A fresh key as a row. */
+export async function newSigningKey(purpose: KeyPurpose) {
+  const { publicKey, privateKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true });
+  const publicJwk = await exportJWK(publicKey);
+  return {
+    kid: await calculateJwkThumbprint(publicJwk),
+    purpose,
+    publicJwk,
+    privateJwk: await exportJWK(privateKey),
+    createdAt: new Date(),
+  };
+}
 
 interface LoadedKey {
   readonly kid: string;
@@ -104,6 +117,11 @@ export class SigningKeys {
     );
   }
 
+  /** Looks at the database again before the next use. */
+  forget(): void {
+    this.#loaded.clear();
+  }
+
   async #keys(purpose: KeyPurpose): Promise<LoadedKey[]> {
     const loaded = this.#loaded.get(purpose);
     return loaded && performance.now() - loaded.at < KEYS_FRESH_MS ? loaded.keys : this.#load(purpose);
@@ -117,7 +135,7 @@ export class SigningKeys {
   }
 
   async #load(purpose: KeyPurpose): Promise<LoadedKey[]> {
-    const rows = await this.#database.as<Tables>().transaction(async (tx) => {
+    const rows = await this.#database.as<SigningKeyTables>().transaction(async (tx) => {
       const select = tx
         .selectFrom('SigningKey')
         .selectAll()
@@ -125,18 +143,10 @@ export class SigningKeys {
         .orderBy('createdAt', 'desc');
       const existing = await select.execute();
       if (existing.length > 0) return existing;
-      const { publicKey, privateKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true });
-      const publicJwk = await exportJWK(publicKey);
       // Two replicas may both make a first key: both verify, and both are known to each other on demand.
       await tx
         .insertInto('SigningKey')
-        .values({
-          kid: await calculateJwkThumbprint(publicJwk),
-          purpose,
-          publicJwk,
-          privateJwk: await exportJWK(privateKey),
-          createdAt: new Date(),
-        })
+        .values(await newSigningKey(purpose))
         .execute();
       return select.execute();
     });

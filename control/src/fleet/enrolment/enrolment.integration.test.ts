@@ -264,7 +264,7 @@ describe('the agent channel', () => {
           'mutation { signIn(input: { email: "admin@rookery.local", password: "correct horse" }) { ... on SignedIn { token } } }',
         ),
       },
-      undefined,
+      {},
     );
     const { token } = (result as { data: { signIn: { token: string } } }).data.signIn;
     expect((await heartbeat(control.agentUrl, token)).status).toBe(401);

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
-import { createTestDatabase, newAdmin, newMember, startTestControl } from '../../../test/harness.ts';
+import { createTestDatabase, newAdmin, newMember, signIn, startTestControl } from '../../../test/harness.ts';
 import {
   heartbeat,
   newMachineKey,
@@ -16,6 +16,7 @@ import {
   type Credentials,
 } from '../../../test/scripted-agent.ts';
 import type { Control } from '../../app.ts';
+import { toGlobalId } from '../../kernel/global-id.ts';
 import { NotFound, NotPermitted } from '../../kernel/user-errors.ts';
 import type { EventTables } from '../../kernel/events/event.entity.ts';
 import type { SigningKeySchema } from '../../kernel/signing-key.entity.ts';
@@ -104,7 +105,7 @@ describe('regenerateHostToken', () => {
       .execute();
     expect(events).toEqual([
       { type: 'host.created', actor: 'control' },
-      { type: 'host.token_regenerated', actor: `user:${admin.userId}` },
+      { type: 'host.token_regenerated', actor: `user:${admin.id}` },
       { type: 'host.registered', actor: `host:${host.id}` },
     ]);
   });
@@ -192,24 +193,11 @@ describe('regenerateHostToken', () => {
 
   test('answers through the public API, and so does Host.credentials', async () => {
     const { host, accessToken } = await newWorkingHost({ machineId: 'machine-1' });
-    const signedIn = await control.execute(
-      'accounts',
-      {
-        document: parse(
-          'mutation { signIn(input: { email: "admin@rookery.local", password: "correct horse" }) { ... on SignedIn { token } } }',
-        ),
-      },
-      undefined,
-    );
-    const { token } = (signedIn as { data: { signIn: { token: string } } }).data.signIn;
-    const globalId = Buffer.from(`Host:${host.id}`).toString('base64');
+    const token = await signIn(control, 'admin@rookery.local');
     const query = `query ($id: ID!) { host(id: $id) { id credentials { state quarantineCause holders { address bootId machineId } } } }`;
     const ask = (text: string, variables: object) =>
-      control.execute('fleet', { document: parse(text), variables } as never, token) as Promise<{ data: unknown }>;
-    const list = (await ask('{ hosts(first: 500) { edges { node { id name } } } }', {})) as {
-      data: { hosts: { edges: { node: { id: string; name: string } }[] } };
-    };
-    const id = list.data.hosts.edges.find(({ node }) => node.name === host.name)?.node.id ?? globalId;
+      control.execute('fleet', { document: parse(text), variables } as never, { token }) as Promise<{ data: unknown }>;
+    const id = toGlobalId('Host', host.id);
     expect(await ask(query, { id })).toMatchObject({
       data: {
         host: {

@@ -1,7 +1,9 @@
+import { idArgument } from '../../kernel/connection.ts';
+import { NO_SUCH_ROW } from '../../kernel/global-id.ts';
 import { NotFound, NotPermitted, UserError } from '../../kernel/user-errors.ts';
 import type { FleetBuilder } from '../builder.ts';
 import type { CreatedHost } from '../hosts/host.service.ts';
-import { idArgument, NO_SUCH_ROW, type SharedTypes } from '../shared.schema.ts';
+import type { SharedTypes } from '../shared.schema.ts';
 import { CREDENTIAL_STATES, QUARANTINE_CAUSES } from './credential.state.ts';
 import {
   HostBeingDeleted,

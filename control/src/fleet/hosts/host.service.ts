@@ -4,15 +4,15 @@ import { sql } from 'kysely';
 import { v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
 import { isUniqueViolation } from '../../database/database.ts';
-import { authorize, may, signedIn } from '../../kernel/authority.ts';
+import { authorize, may, signedIn, teamsWhere } from '../../kernel/authority.ts';
 import { inputField, parseInput } from '../../kernel/input.ts';
 import type { AccountsPort } from '../../kernel/ports.ts';
 import { IdempotencyKeyReused, InvalidInput, NameTaken, UserError } from '../../kernel/user-errors.ts';
-import { actorOf, teamsOf, type Actor, type Viewer } from '../../kernel/viewer.ts';
+import { actorOf, type Actor, type Viewer } from '../../kernel/viewer.ts';
 import { toCursor } from '../../kernel/events/change-stream.ts';
 import type { EventHub } from '../../kernel/events/event-hub.ts';
 import { replaceRegistrationToken, type IssuedToken } from '../enrolment/registration-token.ts';
-import type { Page } from '../paging.ts';
+import type { Page } from '../../kernel/paging.ts';
 import type { FleetDatabase, FleetEvents, FleetTransaction, HostLeaseRow, HostRow } from '../tables.ts';
 import { HOST_KINDS, type HostKind, type HostStatus } from './host.state.ts';
 
@@ -99,7 +99,7 @@ export class HostService {
       labels: labels ?? [],
       provider: provider ?? null,
       availabilityZone: availabilityZone ?? null,
-      createdBy: someone.userId,
+      createdBy: someone.id,
       idempotencyKey: idempotencyKey ?? null,
       requestHash,
     };
@@ -206,7 +206,7 @@ export class HostService {
       const host = await tx
         .selectFrom('Host')
         .selectAll()
-        .where('createdBy', '=', viewer.userId)
+        .where('createdBy', '=', viewer.id)
         .where('idempotencyKey', '=', idempotencyKey)
         .forUpdate()
         .executeTakeFirst();
@@ -274,10 +274,11 @@ export class HostService {
   }
 
   #visible(viewer: Viewer, { kind, teamId, status }: HostFilter) {
+    const teams = teamsWhere(viewer, 'host:read');
     return this.#deps.database.query
       .selectFrom('Host')
       .where('deletedAt', 'is', null)
-      .$if(!viewer.isAdmin, (q) => q.where('teamId', '=', sql<string>`any(${teamsOf(viewer)}::uuid[])`))
+      .$if(teams !== 'ALL', (q) => q.where('teamId', '=', sql<string>`any(${teams}::uuid[])`))
       .$if(kind !== undefined, (q) => q.where('kind', '=', kind as HostKind))
       .$if(teamId !== undefined, (q) => q.where('teamId', '=', teamId as string))
       .$if(status !== undefined, (q) => q.where('status', '=', status as HostStatus));

@@ -1,5 +1,4 @@
 import { CloseCode } from '@rookery/wire/close-codes.ts';
-import { RookeryError } from '@rookery/wire/errors.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { createClient, type Client } from 'graphql-ws';
 import type { WebSocket } from 'ws';
@@ -145,14 +144,24 @@ function reverseClient(socket: WebSocket): Client {
 function adoptedSocket(socket: WebSocket): unknown {
   let used = false;
   const AdoptedSocket = function (): WebSocket {
-    // For a subscription that comes after the end graphql-ws would "dial" again, and wait for a socket that is closed.
-    if (used) throw new RookeryError('UNAVAILABLE', 'The host’s connection is closed.');
+    // For a subscription that comes after the end graphql-ws would "dial" again. Throwing here would be a rejection
+    // that nobody hears, and the subscription would wait for ever.
+    if (used) return closedSocket();
     used = true;
     // The client sets its handlers right after construction; the socket has long been open.
     queueMicrotask(() => socket.onopen?.({ type: 'open', target: socket } as never));
     return socket;
   };
   return Object.assign(AdoptedSocket, { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 });
+}
+
+/** A socket whose close event is about to come. */
+function closedSocket(): WebSocket {
+  const socket = { readyState: 3, protocol: '', send: () => {}, close: () => {} } as unknown as WebSocket;
+  queueMicrotask(() =>
+    socket.onclose?.({ type: 'close', code: 1006, reason: 'closed', wasClean: false, target: socket }),
+  );
+  return socket;
 }
 
 /** `dispose` rejects when it comes while the client is connecting; nobody waits for that. */

@@ -50,3 +50,8 @@ export function mayManage(viewer: Viewer | null, host: Host): boolean {
   if (viewer.isAdmin) return true;
   return viewer.memberships.some(({ team, role }) => team.id === host.team?.id && role !== 'MEMBER');
 }
+
+/** What a host is found by. */
+export function hostWords(host: Host): readonly (string | null | undefined)[] {
+  return [host.name, host.teamName, host.kind, host.status, host.runtime?.name, host.arch];
+}

@@ -1,5 +1,4 @@
 import type { SandboxFieldsFragment, SandboxStatus } from '#lib/gql/generated/graphql.ts';
-import { formatMb, formatNumber } from '#lib/ui/format.ts';
 import type { Tone } from '#lib/ui/tone.ts';
 
 /** A sandbox as the dashboard knows it. */
@@ -18,11 +17,6 @@ export const sandboxStatus: Record<SandboxStatus, { label: string; tone: Tone; m
   MISSING: { label: 'Missing', tone: 'warn' },
   ERROR: { label: 'Error', tone: 'bad' },
 };
-
-/** "1 vCPU · 512 MB · 1 GB disk". */
-export function sandboxSize(sandbox: Pick<Sandbox, 'vcpus' | 'memoryMb' | 'diskMb'>): string {
-  return `${formatNumber(sandbox.vcpus)} vCPU · ${formatMb(sandbox.memoryMb)} · ${formatMb(sandbox.diskMb)} disk`;
-}
 
 /** Whether it still holds resources on a host. */
 export function isLive(sandbox: Pick<Sandbox, 'status'>): boolean {

@@ -17,6 +17,12 @@ export const ViewerQuery = graphql(/* GraphQL */ `
           isByoc
         }
       }
+      invitations {
+        id
+        teamName
+        role
+        expiresAt
+      }
     }
   }
 `);
