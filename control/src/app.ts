@@ -58,6 +58,9 @@ export interface Control extends AsyncDisposable {
   loops(): LoopStatus[];
 }
 
+/** How long an agent whose credentials have ended may stay connected to a replica that was not told, in ms; each pass is one query. */
+const SOCKET_CHECK_MS = 15_000;
+
 /**
  * Joins the parts of a control process and starts them. Disposing stops them in reverse.
  *
@@ -112,6 +115,11 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
         heartbeatMs: config.ROOKERY_HEARTBEAT_MS,
         unreachableAfterMs: config.ROOKERY_UNREACHABLE_AFTER_MS,
         cpuOvercommit: config.ROOKERY_CPU_OVERCOMMIT,
+        lifetimes: {
+          registrationTokenSeconds: config.ROOKERY_REGISTRATION_TOKEN_SECONDS,
+          accessTokenSeconds: config.ROOKERY_HOST_TOKEN_SECONDS,
+          refreshTokenSeconds: config.ROOKERY_HOST_REFRESH_TOKEN_SECONDS,
+        },
         placementStrategy: config.ROOKERY_PLACEMENT_STRATEGY,
       },
       agentUrl: () => agentUrl,
@@ -119,6 +127,12 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
       log,
     }),
   );
+  loops.add({
+    name: 'agent-sockets',
+    description: 'Cuts agents whose credentials have ended since they connected, at another replica for example.',
+    periodMs: SOCKET_CHECK_MS,
+    run: () => sockets.cutEnded((hosts) => fleet.agentChannel.enrolment.stillStanding(hosts)),
+  });
   // Stopped before the fleet: a loop must not find its parts gone.
   stack.use(loops);
 

@@ -24,6 +24,12 @@ export const controlConfigSchema = z.object({
   ROOKERY_HEARTBEAT_MS: configField.milliseconds(15_000),
   /** Silence after which a host counts as unreachable. */
   ROOKERY_UNREACHABLE_AFTER_MS: configField.milliseconds(90_000),
+  /** How long a registration token can be spent. Longer is kinder to slow hands and to whoever finds it. */
+  ROOKERY_REGISTRATION_TOKEN_SECONDS: configField.seconds(60 * 60),
+  /** Life of a host's access token; it renews after two thirds of it. */
+  ROOKERY_HOST_TOKEN_SECONDS: configField.seconds(7 * 24 * 60 * 60),
+  /** Life of a host's refresh token: how long a host may be switched off and still come back by itself. */
+  ROOKERY_HOST_REFRESH_TOKEN_SECONDS: configField.seconds(60 * 24 * 60 * 60),
   /** Virtual CPUs that may be promised for each core. */
   ROOKERY_CPU_OVERCOMMIT: z.coerce.number().min(0.1).max(64).default(1),
   /** Which of the hosts that fit gets a sandbox. */

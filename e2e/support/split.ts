@@ -14,6 +14,9 @@ export const GATEWAY_SECRET = 'what control and gateways share';
 export class SplitRookery {
   readonly url: string;
   readonly subgraphUrl: string;
+  /** Where agents reach control. */
+  readonly agentPort: number;
+  readonly databaseUrl: string;
   readonly gateway: TestProcess;
   readonly #launchControl: () => TestProcess;
   #control: TestProcess;
@@ -21,18 +24,23 @@ export class SplitRookery {
   private constructor(options: {
     url: string;
     subgraphUrl: string;
+    agentPort: number;
+    databaseUrl: string;
     gateway: TestProcess;
     launchControl: () => TestProcess;
     control: TestProcess;
   }) {
     this.url = options.url;
     this.subgraphUrl = options.subgraphUrl;
+    this.agentPort = options.agentPort;
+    this.databaseUrl = options.databaseUrl;
     this.gateway = options.gateway;
     this.#launchControl = options.launchControl;
     this.#control = options.control;
   }
 
-  static async start(story: Story): Promise<SplitRookery> {
+  /** @param controlSettings environment of control beside what every story has. */
+  static async start(story: Story, controlSettings: Readonly<Record<string, string>> = {}): Promise<SplitRookery> {
     const postgres = story.use(await startEmbeddedPostgres(await story.directory('postgres'), silentLogger()));
     const [port, agentPort, subgraphPort] = [await freePort(), await freePort(), await freePort()];
     const launch = (part: 'control' | 'gateway', settings: Record<string, string>): TestProcess =>
@@ -48,11 +56,20 @@ export class SplitRookery {
         ROOKERY_ADMIN_PASSWORD: ADMIN_PASSWORD,
         ROOKERY_AGENT_PORT: String(agentPort),
         ROOKERY_SUBGRAPH_PORT: String(subgraphPort),
+        ...controlSettings,
       });
     const subgraphUrl = `http://127.0.0.1:${subgraphPort}`;
     const control = launchControl();
     const gateway = launch('gateway', { ROOKERY_PORT: String(port), ROOKERY_CONTROL_URL: subgraphUrl });
-    const split = new SplitRookery({ url: `http://127.0.0.1:${port}`, subgraphUrl, gateway, launchControl, control });
+    const split = new SplitRookery({
+      url: `http://127.0.0.1:${port}`,
+      subgraphUrl,
+      agentPort,
+      databaseUrl: postgres.url,
+      gateway,
+      launchControl,
+      control,
+    });
     await split.untilReady();
     return split;
   }

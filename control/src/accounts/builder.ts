@@ -1,5 +1,6 @@
 import type DataLoader from 'dataloader';
 import type { EventHub } from '../kernel/events/event-hub.ts';
+import type { TeamRole, UserViewer, Viewer } from '../kernel/viewer.ts';
 import { createSubgraphBuilder, type SubgraphContext } from '../kernel/graphql.ts';
 import type { ApiKeyService } from './api-keys/api-key.service.ts';
 import type { AuditService } from './audit/audit.service.ts';
@@ -24,7 +25,9 @@ export interface AccountsServices {
 }
 
 /** What a resolver of this subgraph gets; the loaders live for one request or one event. */
-export interface AccountsContext extends SubgraphContext {
+export interface AccountsContext extends Omit<SubgraphContext, 'viewer'> {
+  /** Gains the role that a mutation has just given them, so that its answer is right. */
+  viewer: Viewer | null;
   readonly services: AccountsServices;
   readonly loaders: {
     /** Only teams that the viewer may know of. */
@@ -37,6 +40,12 @@ export interface AccountsContext extends SubgraphContext {
     readonly members: DataLoader<string, MembershipRow[]>;
   };
 }
+
+/** The viewer with a role that they were given during this request. */
+export const withRole = (viewer: UserViewer, teamId: string, role: TeamRole): UserViewer => ({
+  ...viewer,
+  roles: new Map([...viewer.roles, [teamId, role]]),
+});
 
 export const createAccountsBuilder = () => createSubgraphBuilder<AccountsContext>();
 

@@ -13,7 +13,10 @@ import { Claims } from './claims.ts';
 import type { AgentChannelServices } from './agent-channel/agent-channel.schema.ts';
 import { Heartbeats } from './agent-channel/heartbeat.service.ts';
 import { createFleetBuilder, type FleetContext, type FleetServices } from './builder.ts';
+import { CredentialIssuer, type CredentialLifetimes } from './enrolment/credential.issuer.ts';
 import { Enrolment } from './enrolment/enrolment.service.ts';
+import { addHostTokens } from './enrolment/host-token.schema.ts';
+import { HostTokens } from './enrolment/host-token.service.ts';
 import type { EventHub } from '../kernel/events/event-hub.ts';
 import type { EventLog } from '../kernel/events/event-log.ts';
 import { addFleetLoops } from './fleet.loops.ts';
@@ -46,6 +49,7 @@ export interface FleetSettings {
   readonly unreachableAfterMs: number;
   /** Virtual CPUs that may be promised for each core. */
   readonly cpuOvercommit: number;
+  readonly lifetimes: CredentialLifetimes;
   /** Which of the hosts that fit gets a sandbox. */
   readonly placementStrategy: PlacementStrategyName;
 }
@@ -86,6 +90,7 @@ export function fleetSchema(): GraphQLSchema {
   addSandboxOperations(builder, sandboxTypes);
   addTeamFields(builder, shared, addHosts(builder, shared, sandboxTypes), sandboxTypes);
   addHostOperations(builder, shared);
+  addHostTokens(builder, shared);
   return builder.toSubGraphSchema({});
 }
 
@@ -110,7 +115,9 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
   const convergence = new Convergence({ database, events, pool, placements, log: log.child({ part: 'convergence' }) });
   const heartbeats = new Heartbeats({ database, presence, log });
 
-  const hosts = new HostService({ database, events, hub, accounts, agentUrl });
+  const { registrationTokenSeconds } = settings.lifetimes;
+  const hosts = new HostService({ database, events, hub, accounts, agentUrl, registrationTokenSeconds });
+  const hostTokens = new HostTokens({ database, events, hub, hosts, agentUrl, registrationTokenSeconds });
   const disconnect = (hostId: string, code: CloseCode, reason: string): void => {
     heartbeats.forget(hostId);
     disconnectHost(hostId, code, reason);
@@ -128,6 +135,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     hostOperations,
     drains,
     deletion,
+    hostTokens,
     sandboxes,
     sandboxOperations,
     exec,
@@ -146,11 +154,12 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     tunnels: pool,
     unreachableAfterMs: settings.unreachableAfterMs,
   });
+  const issuer = new CredentialIssuer(keys, settings.lifetimes);
+  const enrolment = new Enrolment({ database, events, issuer, disconnect, log: log.child({ part: 'enrolment' }) });
   // What a killed process has left is taken up at once, not at the loop's first turn.
   const resuming = deletion
     .resume()
     .catch((err: unknown) => log.warn({ err }, 'interrupted deletions could not be resumed; a loop tries again'));
-  const enrolment = new Enrolment({ database, events, keys, log });
   return {
     services,
     port: byoc,
@@ -176,6 +185,9 @@ function context(viewer: Viewer | null, caller: Caller, services: FleetServices)
       sandbox: new DataLoader(async (ids) =>
         inOrder(ids, await services.sandboxes.findMany(viewer, ids), ({ id }) => id),
       ),
+      credentials: new DataLoader((hosts) => services.hostTokens.views(viewer, hosts), {
+        cacheKeyFn: ({ id }) => id as never,
+      }),
       drain: new DataLoader(async (ids) => inOrder(ids, await services.drains.latest(ids), ({ hostId }) => hostId)),
       lease: new DataLoader(async (ids) => inOrder(ids, await services.hosts.leases(ids), ({ hostId }) => hostId)),
     },

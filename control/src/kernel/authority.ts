@@ -49,6 +49,7 @@ const RULES = {
   'host:update': { roles: MANAGERS, scope: 'hosts:write' },
   'host:cordon': { roles: MANAGERS, scope: 'hosts:write' },
   'host:drain': { roles: MANAGERS, scope: 'hosts:write' },
+  'host:enrol': { roles: MANAGERS, scope: 'hosts:write' },
   'host:delete': { roles: MANAGERS, scope: 'hosts:write' },
   'sandbox:read': { roles: EVERYONE, scope: 'sandboxes:read' },
   'sandbox:create': { roles: EVERYONE, scope: 'sandboxes:write' },

@@ -252,6 +252,10 @@ export const OPERATIONS: Readonly<Record<string, PolicyRow>> = {
     document: `mutation ($sandbox: ID!) { r: resumeSandbox(input: { sandboxId: $sandbox }) ${MUTATION_RESULT} }`,
     expected: SANDBOX_USE,
   },
+  'Mutation.regenerateHostToken': {
+    document: `mutation ($host: ID!) { r: regenerateHostToken(input: { hostId: $host, replaceCredentials: true }) ${MUTATION_RESULT} }`,
+    expected: HOST_MANAGE,
+  },
   'Mutation.deleteHost': {
     document: `mutation ($host: ID!) { r: deleteHost(input: { hostId: $host }) ${MUTATION_RESULT} }`,
     expected: HOST_MANAGE,

@@ -1,6 +1,7 @@
 import { fromGlobalId, NO_SUCH_ROW, toGlobalId } from '../../kernel/global-id.ts';
 import { InvalidInput, NotFound, NotPermitted, UserError } from '../../kernel/user-errors.ts';
-import type { AccountsBuilder } from '../builder.ts';
+import { person } from '../../kernel/authority.ts';
+import { withRole, type AccountsBuilder } from '../builder.ts';
 import { InvalidCredentials } from '../sessions/session.service.ts';
 import type { SessionTypes } from '../sessions/session.schema.ts';
 import { TooManyAttempts } from '../sessions/sign-in-throttle.ts';
@@ -158,13 +159,15 @@ export function addInvitations(
         union: { name: 'AcceptInvitationResult' },
       },
       args: { input: t.arg({ type: AcceptInvitationInput, required: true }) },
-      resolve: async (_root, { input: { invitationId, ...input } }, { viewer, caller, services }) => {
-        if (invitationId == null) return services.invitations.accept(viewer, input, caller);
-        const team = await services.invitations.acceptOwn(
-          viewer,
-          fromGlobalId('Invitation', invitationId) ?? NO_SUCH_ROW,
-        );
-        return { team, signedIn: null };
+      resolve: async (_root, { input: { invitationId, ...input } }, context) => {
+        const { viewer, caller, services } = context;
+        const accepted =
+          invitationId == null
+            ? await services.invitations.accept(viewer, input, caller)
+            : await services.invitations.acceptOwn(viewer, fromGlobalId('Invitation', invitationId) ?? NO_SUCH_ROW);
+        const { team, role, signedIn } = accepted;
+        context.viewer = signedIn?.viewer ?? withRole(person(viewer), team.id, role);
+        return accepted;
       },
     }),
     cancelInvitation: t.field({

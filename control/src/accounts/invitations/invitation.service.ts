@@ -6,7 +6,7 @@ import { authorize, may, signedIn } from '../../kernel/authority.ts';
 import { noteAuditSubject } from '../../kernel/audit/audit.ts';
 import { inputField, parseInput } from '../../kernel/input.ts';
 import { InvalidInput, NotFound, UserError } from '../../kernel/user-errors.ts';
-import { actorOf, TEAM_ROLES, type Viewer } from '../../kernel/viewer.ts';
+import { actorOf, TEAM_ROLES, type TeamRole, type Viewer } from '../../kernel/viewer.ts';
 import type { SessionService, SignedIn } from '../sessions/session.service.ts';
 import type { AccountsDatabase, AccountsEvents, InvitationRow, TeamRow, UserRow } from '../tables.ts';
 import { AlreadyMember, type MemberService } from '../teams/member.service.ts';
@@ -28,6 +28,7 @@ export interface CreatedInvitation {
 
 export interface AcceptedInvitation {
   readonly team: TeamRow;
+  readonly role: TeamRole;
   /** Set when nobody was signed in before. */
   readonly signedIn: SignedIn | null;
 }
@@ -170,7 +171,7 @@ export class InvitationService {
     noteAuditSubject({ type: 'invitation', id: invitation.id, teamId: invitation.teamId });
     if (viewer) {
       if (viewer.kind !== 'USER' || viewer.label !== invitation.email) throw new InvitationForSomeoneElse();
-      return { team: await this.#join(invitation, async () => viewer.id), signedIn: null };
+      return { team: await this.#join(invitation, async () => viewer.id), role: invitation.role, signedIn: null };
     }
     const { users, sessions } = this.#deps;
     if (!password) throw new InvalidInput('password: must not be empty', ['input', 'password']);
@@ -183,16 +184,16 @@ export class InvitationService {
       );
       return user.id;
     });
-    return { team, signedIn: await sessions.open(user as UserRow, 'INVITATION', caller) };
+    return { team, role: invitation.role, signedIn: await sessions.open(user as UserRow, 'INVITATION', caller) };
   }
 
   /** Joins by an invitation to the viewer's own, verified address, without its token. @throws {NotFound | AlreadyMember} */
-  async acceptOwn(viewer: Viewer | null, invitationId: string): Promise<TeamRow> {
+  async acceptOwn(viewer: Viewer | null, invitationId: string): Promise<AcceptedInvitation> {
     const someone = signedIn(viewer);
     const invitation = (await this.#pendingFor(someone)).find(({ id }) => id === invitationId);
     if (!invitation) throw new NotFound('invitation');
     noteAuditSubject({ type: 'invitation', id: invitation.id, teamId: invitation.teamId });
-    return this.#join(invitation, async () => someone.id);
+    return { team: await this.#join(invitation, async () => someone.id), role: invitation.role, signedIn: null };
   }
 
   /** Open invitations to the viewer's address, if it is verified: anybody can claim one that is not. */

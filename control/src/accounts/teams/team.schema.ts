@@ -2,7 +2,8 @@ import { listConnection, listingOf } from '../../kernel/connection.ts';
 import { fromGlobalId, NO_SUCH_ROW } from '../../kernel/global-id.ts';
 import { IdempotencyKeyReused, InvalidInput, NotFound, NotPermitted } from '../../kernel/user-errors.ts';
 import { TEAM_ROLES, type TeamRole } from '../../kernel/viewer.ts';
-import type { AccountsBuilder } from '../builder.ts';
+import { person } from '../../kernel/authority.ts';
+import { withRole, type AccountsBuilder } from '../builder.ts';
 import type { TeamRow } from '../tables.ts';
 
 interface TeamFilter {
@@ -120,7 +121,11 @@ export function addTeams(builder: AccountsBuilder) {
       description: 'Makes a team that the viewer owns.',
       errors: { types: [InvalidInput, IdempotencyKeyReused], union: { name: 'CreateTeamResult' } },
       args: { input: t.arg({ type: CreateTeamInput, required: true }) },
-      resolve: async (_root, { input }, { viewer, services }) => ({ team: await services.teams.create(viewer, input) }),
+      resolve: async (_root, { input }, context) => {
+        const team = await context.services.teams.create(context.viewer, input);
+        context.viewer = withRole(person(context.viewer), team.id, 'OWNER');
+        return { team };
+      },
     }),
     renameTeam: t.field({
       type: payload('TeamRenamed'),

@@ -24,6 +24,7 @@ export const HOST_CONDITION_TYPES = [
   ...AGENT_CONDITION_TYPES,
   'BYOC_DISABLED',
   'CORDONED',
+  'CREDENTIALS_CLONED',
   'CREATES_FAILING',
   'DELETING',
   'DRAINING',
@@ -49,6 +50,7 @@ export interface HostFacts {
   readonly tunnelReplica: string | null;
   readonly cordonedAt: Date | null;
   readonly deletingAt: Date | null;
+  readonly quarantinedAt: Date | null;
   readonly drainingSince: Date | null;
   readonly byocDisabledAt: Date | null;
   readonly createFailures: number;
@@ -71,6 +73,11 @@ export function hostConditions(host: HostFacts): HostCondition[] {
   if (host.status === 'UNREACHABLE') blocked('HEARTBEAT_MISSED', 'Nothing has been heard from the host for too long.');
   else if (host.tunnelReplica === null)
     blocked('TUNNEL_DOWN', 'Control cannot reach the agent through its tunnel yet.');
+  if (host.quarantinedAt)
+    blocked(
+      'CREDENTIALS_CLONED',
+      'Two machines have used this host’s credentials; make a new registration token and join with it on the one that is the host.',
+    );
   if (host.byocDisabledAt) blocked('BYOC_DISABLED', 'The team may not bring its own hosts any more.');
   if (host.drainingSince) blocked('DRAINING', 'Its sandboxes are being moved out of the way.');
   if (host.cordonedAt) blocked('CORDONED', 'The host was cordoned: it takes no new sandboxes.');

@@ -14,6 +14,7 @@ export interface HostStreamFilter {
 
 const DATES = [
   'cordonedAt',
+  'quarantinedAt',
   'drainingSince',
   'byocDisabledAt',
   'createsFailingSince',

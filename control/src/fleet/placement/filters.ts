@@ -18,7 +18,7 @@ export function placementFilters(
     REQUESTED_HOST: hostId === null ? PASS : sql`host.id = ${hostId}::uuid`,
     STATUS: sql`host.status = 'ONLINE'`,
     TUNNEL: sql`host.tunnel_replica is not null`,
-    CORDONED: sql`(host.cordoned_at is null and host.deleting_at is null)`,
+    CORDONED: sql`(host.cordoned_at is null and host.deleting_at is null and host.quarantined_at is null)`,
     BYOC_DISABLED: sql`host.byoc_disabled_at is null`,
     RUNTIME: sql`(host.runtime_name is not null
       and not host.agent_conditions @> '[{"type":"NO_RUNTIME"}]' and not host.agent_conditions @> '[{"type":"DISK_PRESSURE"}]')`,

@@ -192,7 +192,7 @@ const FILTER_WORDS: Record<PlacementFilter, string> = {
   REQUESTED_HOST: 'not the requested host',
   STATUS: 'not online',
   TUNNEL: 'tunnel down',
-  CORDONED: 'cordoned or being deleted',
+  CORDONED: 'cordoned, quarantined or being deleted',
   BYOC_DISABLED: 'of a team that may not bring hosts any more',
   RUNTIME: 'no usable runtime',
   CREATES_FAILING: 'failing to start sandboxes',

@@ -161,6 +161,7 @@ export type HostConditionType =
   | 'BYOC_DISABLED'
   | 'CORDONED'
   | 'CREATES_FAILING'
+  | 'CREDENTIALS_CLONED'
   | 'DELETING'
   | 'DISK_PRESSURE'
   | 'DRAINING'
