@@ -104,7 +104,11 @@ describe('accounts', () => {
     expect((await createHost('early')).r.__typename).toBe('TeamNotByoc');
     expect((await setByoc(olga, true)).r.__typename).toBe('NotPermitted');
 
-    const heard = mona.subscribe<{ team: { isByoc: boolean } }>('subscription { teamChanged { team { isByoc } } }');
+    const { teams } = await mona.request<{ teams: { eventCursor: string } }>('query { teams { eventCursor } }');
+    const heard = mona.subscribe<{ team: { isByoc: boolean } }>(
+      'subscription ($after: String!) { teamChanged(after: $after) { team { isByoc } } }',
+      { after: teams.eventCursor },
+    );
     const own = 'query { hosts { edges { node { name } } } }';
     expect(await mona.request(own)).toEqual({ hosts: { edges: [] } });
     expect((await setByoc(root, true)).r.__typename).toBe('TeamByocSet');
@@ -116,7 +120,7 @@ describe('accounts', () => {
     expect((await createHost('late')).r.__typename).toBe('TeamNotByoc');
     expect(await mona.request('query { hosts { edges { node { name conditions { type } } } } }')).toEqual({
       hosts: {
-        edges: [{ node: { name: 'owl-1', conditions: [{ type: 'BYOC_DISABLED' }, { type: 'NOT_REGISTERED' }] } }],
+        edges: [{ node: { name: 'owl-1', conditions: [{ type: 'NOT_REGISTERED' }, { type: 'BYOC_DISABLED' }] } }],
       },
     });
     await setByoc(root, true);
@@ -153,7 +157,11 @@ describe('accounts', () => {
     expect(await header.request('query { viewer { user { id } apiKey { name scopes } } }')).toEqual({
       viewer: { user: null, apiKey: { name: 'ci', scopes: ['HOSTS_WRITE'] } },
     });
-    const events = bearer.subscribe<{ host: { name: string } }>('subscription { hostChanged { host { name } } }');
+    const { hosts } = await bearer.request<{ hosts: { eventCursor: string } }>('query { hosts { eventCursor } }');
+    const events = bearer.subscribe<{ host: { name: string } }>(
+      'subscription ($after: String!) { hostChanged(after: $after) { host { name } } }',
+      { after: hosts.eventCursor },
+    );
     const make =
       'mutation ($t: ID!) { r: createHost(input: { name: "by-ci", kind: BYOC, teamId: $t }) { ... on HostCreated { host { id } } } }';
     const made = await header.request<{ r: { host: { id: string } } }>(make, { t: team });

@@ -84,7 +84,8 @@ function made(payload: Record<string, unknown>, noted: AuditSubject | undefined)
 
 /** Someone who has just signed in was nobody when the mutation began. */
 function signedInActor(payload: Record<string, unknown>): AuditActor | undefined {
-  const viewer = payload['viewer'];
+  const session = (payload['signedIn'] ?? payload) as Record<string, unknown>;
+  const viewer = session['viewer'];
   return typeof viewer === 'object' && viewer !== null && 'kind' in viewer ? auditActor(viewer as never) : undefined;
 }
 
