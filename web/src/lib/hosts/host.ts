@@ -19,7 +19,9 @@ export const hostKind: Record<HostKind, { label: string; tone: Tone }> = {
 
 /** Typed by string, so that a server that is older or newer than this build does not break it. */
 const conditionLabels: Readonly<Record<string, string>> = {
+  BYOC_DISABLED: 'BYOC is off',
   CORDONED: 'Cordoned',
+  CREATES_FAILING: 'Sandboxes do not start',
   DELETING: 'Being deleted',
   DISK_PRESSURE: 'Disk pressure',
   DRAINING: 'Draining',
@@ -27,9 +29,18 @@ const conditionLabels: Readonly<Record<string, string>> = {
   MEMORY_PRESSURE: 'Memory pressure',
   NOT_REGISTERED: 'Not registered yet',
   NO_RUNTIME: 'No runtime',
-  TEAM_NOT_BYOC: 'Team is not BYOC-enabled',
   TUNNEL_DOWN: 'Tunnel down',
   VERSION_SKEW: 'Version skew',
+};
+
+/** Whether it was cordoned, by somebody or by a drain. */
+export const isCordoned = (host: Host): boolean => host.conditions.some(({ type }) => type === 'CORDONED');
+
+export const drainState: Record<NonNullable<Host['drain']>['state'], { label: string; tone: Tone }> = {
+  RUNNING: { label: 'Draining', tone: 'info' },
+  COMPLETED: { label: 'Drained', tone: 'ok' },
+  FAILED: { label: 'Drain failed', tone: 'bad' },
+  CANCELLED: { label: 'Drain cancelled', tone: 'idle' },
 };
 
 /** A condition this build does not know yet still has a name worth showing. */

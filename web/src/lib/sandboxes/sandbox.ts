@@ -24,9 +24,22 @@ export function sandboxSize(sandbox: Pick<Sandbox, 'vcpus' | 'memoryMb' | 'diskM
   return `${formatNumber(sandbox.vcpus)} vCPU · ${formatMb(sandbox.memoryMb)} · ${formatMb(sandbox.diskMb)} disk`;
 }
 
+/** "5 min" of inactivity until it is paused, or "Never". */
+export function idleTimeout({ timeoutSeconds }: Pick<Sandbox, 'timeoutSeconds'>): string {
+  if (timeoutSeconds === null) return 'Never';
+  if (timeoutSeconds % 3_600 === 0) return `${formatNumber(timeoutSeconds / 3_600)} h`;
+  return timeoutSeconds % 60 === 0 ? `${formatNumber(timeoutSeconds / 60)} min` : `${formatNumber(timeoutSeconds)} s`;
+}
+
 /** Whether it still holds resources on a host. */
 export function isLive(sandbox: Pick<Sandbox, 'status'>): boolean {
   return sandbox.status !== 'STOPPED' && sandbox.status !== 'ERROR';
+}
+
+/** Which of pausing and resuming to offer, if any; the server decides. */
+export function pauseOrResume(sandbox: Pick<Sandbox, 'status'>): 'pause' | 'resume' | null {
+  if (sandbox.status === 'PAUSED' || sandbox.status === 'PAUSING') return 'resume';
+  return sandbox.status === 'RUNNING' || sandbox.status === 'RESUMING' ? 'pause' : null;
 }
 
 /** Names of the placement filters in words; one that this build does not know is shown as it is. */
@@ -35,7 +48,13 @@ const filterLabels: Readonly<Record<string, string>> = {
   STATUS: 'Not online',
   TUNNEL: 'Tunnel down',
   CORDONED: 'Cordoned',
+  BYOC_DISABLED: 'Team may not bring hosts',
   RUNTIME: 'No runtime',
+  CREATES_FAILING: 'Failing to start sandboxes',
+  FAILED_BEFORE: 'Failed to start this one',
+  ARCH: 'Another architecture',
+  LABELS: 'Without the labels',
+  TEMPLATE: 'Without the template',
   CAPACITY: 'Not enough free capacity',
 };
 
