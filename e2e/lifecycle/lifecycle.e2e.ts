@@ -107,7 +107,7 @@ describe('sandboxes are paused, resumed and moved out of the way, and the dashbo
   });
 
   it('cordons, drains and uncordons a host from its page', async () => {
-    await page.goto('/hosts');
+    await page.goto('/admin/hosts');
     await page.getByRole('table', { name: 'Hosts' }).getByRole('link', { name: local }).click();
     await page.getByRole('button', { name: 'Cordon', exact: true }).click();
     await page.getByRole('list', { name: 'Conditions' }).getByText('Cordoned', { exact: true }).waitFor();
@@ -130,7 +130,7 @@ describe('sandboxes are paused, resumed and moved out of the way, and the dashbo
 
   it('is usable on a phone, and all of it went without an error', async () => {
     await page.setViewportSize(PHONE);
-    for (const path of ['/sandboxes', '/hosts']) {
+    for (const path of ['/sandboxes', '/admin/hosts']) {
       await page.goto(path);
       await page.locator('[data-sandbox-id], [data-host-id]').first().waitFor();
       expect(await overflowsSideways(page)).toBe(false);
