@@ -14,9 +14,9 @@ describe('a state directory that was copied', () => {
     host.conditions.some(({ type }) => type === 'CREDENTIALS_CLONED') && !host.schedulable;
 
   it.each([
-    ['to another machine', 'elsewhere', { ROOKERY_AGENT_MACHINE_ID: 'machine-b' }, 'SECOND_MACHINE'],
-    ['together with the machine’s id', 'twin', {}, 'REFRESH_REUSED'],
-  ])('%s is noticed; the owner sees both and decides', async (_how, name, copySettings, cause) => {
+    ['to another machine', 'elsewhere', { ROOKERY_AGENT_MACHINE_ID: 'machine-b' }],
+    ['together with the machine’s id', 'twin', {}],
+  ])('%s is noticed; the owner sees both and decides', async (_how, name, copySettings) => {
     const original = await site.machine(`${name}-original`);
     const copy = await site.machine(`${name}-copy`);
     const host = await site.hostOn(original, name);
@@ -27,11 +27,15 @@ describe('a state directory that was copied', () => {
     copy.run(copySettings);
     await until(async () => expect(isQuarantined(await site.host(host.id))).toBe(true));
     const { credentials } = await site.host(host.id);
-    expect(credentials).toMatchObject({ state: 'CLONED', quarantineCause: cause });
+    // Another machine's first heartbeat gives it away, unless one of the two renews before that.
+    const causes =
+      'ROOKERY_AGENT_MACHINE_ID' in copySettings ? ['SECOND_MACHINE', 'REFRESH_REUSED'] : ['REFRESH_REUSED'];
+    expect(credentials.state).toBe('CLONED');
+    expect(causes).toContain(credentials.quarantineCause);
     expect(credentials.holders).toHaveLength(2);
     for (const holder of credentials.holders)
       expect(holder).toMatchObject({ address: expect.stringContaining('127.0.0.1'), bootId: expect.any(String) });
-    if (cause === 'SECOND_MACHINE')
+    if ('ROOKERY_AGENT_MACHINE_ID' in copySettings)
       expect(credentials.holders.map(({ machineId }) => machineId)).toContain('machine-b');
     // Sandboxes run on, on whichever of the two they are.
     await until(async () => expect(await original.status()).toMatchObject({ credentialState: 'CLONED' }));
