@@ -8,6 +8,7 @@ import { CredentialStore } from './enrolment/credential.store.ts';
 import { HostKey } from './enrolment/host-key.ts';
 import { join } from './enrolment/registration.ts';
 import { measureHost, readBootId } from './host/host.ts';
+import { removeAgentCgroups } from './runtime/cgroup.ts';
 import { OciRuntimeFinder, type RuntimeFinder } from './runtime/runtime-finder.ts';
 import { ControlLossWatch } from './sandboxes/control-loss.ts';
 import { EpochCounter, SandboxStore } from './sandboxes/sandbox.store.ts';
@@ -70,6 +71,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
           `Another agent (pid ${pid}) already runs on this state directory; stop it first or choose another one with --state-dir.`,
       ),
     );
+    own({ [Symbol.asyncDispose]: () => removeAgentCgroups(state.instance) });
     const finder = deps.finder ?? new OciRuntimeFinder(config, state, log.child({ part: 'runtime' }));
     const measure = async () => measureHost(state.root, await finder.find(), config);
 
