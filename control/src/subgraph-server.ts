@@ -17,6 +17,7 @@ import {
 import { listen, readJsonBody, refuseUpgrade, sendJson, type ListeningServer } from '@rookery/wire/http.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { secretsEqual } from '@rookery/wire/secrets.ts';
+import { SendWindow, windowed, type WindowExtensions } from '@rookery/wire/stream-window.ts';
 import type { ExecutionArgs, FormattedExecutionResult } from 'graphql';
 import { useServer } from 'graphql-ws/use/ws';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -104,9 +105,12 @@ export async function startSubgraphServer(deps: SubgraphServerDeps): Promise<Lis
     'ROOKERY_SUBGRAPH_PORT',
   );
 
+  const streams = new WindowedStreams();
   const servers = [...served].map(([path, { subgraph, documents }]) => {
     const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES });
-    const forwarding = forwardingSocketOptions(documents, log, (args, { request }) => execute(subgraph, args, request));
+    const forwarding = forwardingSocketOptions(documents, log, (args, { request }) =>
+      streams.run(request, () => execute(subgraph, args, request)),
+    );
     useServer({ ...(forwarding as object), isProd: true }, sockets, SOCKET_PING_MS);
     return { path, sockets };
   });
@@ -127,6 +131,35 @@ export async function startSubgraphServer(deps: SubgraphServerDeps): Promise<Lis
       await listening[Symbol.asyncDispose]();
     },
   };
+}
+
+type SubgraphResult = Awaited<ReturnType<typeof executeOnSubgraph>>;
+
+/** Largest window that a gateway is granted, in messages. */
+const MAX_WINDOW_MESSAGES = 1_024;
+
+/**
+ * The streams that gateways read with a window. A gateway takes everything that its socket brings,
+ * whoever of its viewers reads slowly: it is control that has to stop.
+ */
+class WindowedStreams {
+  readonly #windows = new Map<string, SendWindow>();
+
+  async run({ extensions }: OperationRequest, execute: () => Promise<SubgraphResult>): Promise<SubgraphResult> {
+    const { window, acknowledged } = (extensions ?? {}) as WindowExtensions;
+    if (acknowledged) this.#windows.get(acknowledged.stream)?.acknowledge(acknowledged.messages);
+    const result = await execute();
+    if (!window || !(Symbol.asyncIterator in result)) return result;
+    const { stream, messages } = window;
+    const credit = new SendWindow(Math.min(messages, MAX_WINDOW_MESSAGES));
+    this.#windows.set(stream, credit);
+    return windowed(
+      result,
+      credit,
+      () => 1,
+      () => this.#windows.delete(stream),
+    );
+  }
 }
 
 /** The database is away, say: nothing is known of the viewer, and nothing was done. */

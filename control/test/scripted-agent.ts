@@ -1,12 +1,19 @@
 import { AgentEndpoint, TUNNEL_SUBPROTOCOL } from '@rookery/wire/endpoints.ts';
 import { sha256 } from '@rookery/wire/secrets.ts';
-import { buildSchema, GraphQLError, type FormattedExecutionResult } from 'graphql';
+import { buildSchema, type FormattedExecutionResult } from 'graphql';
 import { makeServer } from 'graphql-ws';
 import { CompactSign, exportJWK, generateKeyPair, type CryptoKey } from 'jose';
 import { readFile } from 'node:fs/promises';
 import { WebSocket } from 'ws';
 import type { ObservedStatus } from '@rookery/control/fleet/sandboxes/sandbox.state.ts';
-import type { SandboxSpecInput } from '@rookery/control/fleet/tunnels/generated/agent-operations.ts';
+import type {
+  ExecInput,
+  ExecSubscription,
+  SandboxSpecInput,
+} from '@rookery/control/fleet/tunnels/generated/agent-operations.ts';
+import { mapIterator } from '@rookery/wire/push-iterator.ts';
+import { publicError } from '@rookery/wire/graphql-operation.ts';
+import { silentLogger } from '@rookery/wire/log.ts';
 
 const SPECS = {
   hostname: 'scripted',
@@ -31,6 +38,28 @@ export interface ObservedSandbox {
   readonly startedAt: string | null;
   readonly lastActiveAt: string | null;
 }
+
+/** What a scripted command says. */
+export type ScriptedExecEvent = ExecSubscription['exec'];
+
+export const output = (data: string | Buffer, kind: 'STDOUT' | 'STDERR' = 'STDOUT'): ScriptedExecEvent => ({
+  kind,
+  data: Buffer.from(data).toString('base64'),
+  exitCode: null,
+  signal: null,
+  timedOut: null,
+  truncated: null,
+});
+
+export const exit = (exitCode: number | null, rest: Partial<ScriptedExecEvent> = {}): ScriptedExecEvent => ({
+  kind: 'EXIT',
+  data: null,
+  exitCode,
+  signal: null,
+  timedOut: false,
+  truncated: false,
+  ...rest,
+});
 
 /** The key with which a machine proves itself. */
 export interface MachineKey {
@@ -136,6 +165,9 @@ export class ScriptedAgent implements AsyncDisposable {
     spec,
     generation,
   ) => running(spec.id, generation);
+  /** What running a command does; by default there is no such program. */
+  onExec: (input: ExecInput) => AsyncIterator<ScriptedExecEvent> = () => [exit(127)].values() as never;
+  readonly acknowledged: { streamId: string; consumedBytes: number }[] = [];
   epoch = 1;
   readonly key: MachineKey;
   readonly #agentUrl: string;
@@ -194,13 +226,16 @@ export class ScriptedAgent implements AsyncDisposable {
             this.removed.push({ id, generation });
             return { id, existed: this.sandboxes.delete(id) };
           },
-        },
-        subscription: {
-          exec: () => {
-            throw new GraphQLError('not scripted');
+          acknowledgeStream: (acknowledgement: { streamId: string; consumedBytes: number }) => {
+            this.acknowledged.push(acknowledgement);
+            return true;
           },
         },
+        subscription: {
+          exec: ({ input }: { input: ExecInput }) => mapIterator(this.onExec(input), (event) => ({ exec: event })),
+        },
       },
+      onError: (_socket, _id, _payload, errors) => errors.map((error) => publicError(error, silentLogger())),
     });
     const socket = new WebSocket(
       `${this.#agentUrl.replace(/^http/, 'ws')}${AgentEndpoint.tunnel}`,

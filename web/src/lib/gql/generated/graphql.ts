@@ -67,6 +67,7 @@ export type ExecInSandboxInput = {
   env?: Array<EnvVarInput> | null | undefined;
   sandboxId: string;
   stdin?: string | null | undefined;
+  /** At most 240. */
   timeoutSeconds?: number | null | undefined;
 };
 
