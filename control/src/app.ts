@@ -1,5 +1,5 @@
 import { StartupError } from '@rookery/wire/errors.ts';
-import { reachableAddress } from '@rookery/wire/http.ts';
+import { networkAddress, reachableAddress } from '@rookery/wire/http.ts';
 import type { ListeningServer } from '@rookery/wire/http.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import type { FormattedExecutionResult } from 'graphql';
@@ -9,6 +9,7 @@ import { AgentSockets, startAgentServer } from './agent-server.ts';
 import type { ControlConfig } from './config.ts';
 import { openDatabase, type DatabaseConnection } from './database/database.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
+import { PEER_PATH } from './fleet/tunnels/peer-server.ts';
 import { EventHub } from './kernel/events/event-hub.ts';
 import { EventLog } from './kernel/events/event-log.ts';
 import { LoopDriver, type LoopStatus } from './kernel/loops.ts';
@@ -117,9 +118,11 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
   });
   const subgraphs = [accounts.subgraph, fleet.subgraph, nodes];
   const viewer = (token: string | undefined): Promise<Viewer | null> => accounts.port.viewer(token);
+  const peers = { path: PEER_PATH, upgrade: fleet.peers.upgrade.bind(fleet.peers) };
   const subgraphServer = serveSubgraphs
-    ? stack.use(await serve(config, { subgraphs, viewer, isReady, log }))
+    ? stack.use(await serve(config, { subgraphs, viewer, isReady, peers, log }))
     : undefined;
+  if (subgraphServer) await replica.announce(config.ROOKERY_PEER_URL ?? networkAddress(host, subgraphServer.port));
 
   const byName = new Map(subgraphs.map((subgraph) => [subgraph.name, subgraph]));
   const running = stack.move();
@@ -145,7 +148,7 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
 
 async function serve(
   config: ControlConfig,
-  parts: Pick<SubgraphServerDeps, 'subgraphs' | 'viewer' | 'isReady' | 'log'>,
+  parts: Pick<SubgraphServerDeps, 'subgraphs' | 'viewer' | 'isReady' | 'peers' | 'log'>,
 ): Promise<ListeningServer> {
   const gatewaySecret = config.ROOKERY_GATEWAY_SECRET;
   if (!gatewaySecret) {

@@ -21,6 +21,7 @@ import { SendWindow, windowed, type WindowExtensions } from '@rookery/wire/strea
 import type { ExecutionArgs, FormattedExecutionResult } from 'graphql';
 import { useServer } from 'graphql-ws/use/ws';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import { executeOnSubgraph, type Subgraph } from './kernel/subgraph.ts';
 import type { Viewer } from './kernel/viewer.ts';
@@ -33,6 +34,8 @@ export interface SubgraphServerDeps {
   readonly subgraphs: readonly Subgraph[];
   readonly viewer: (token: string | undefined) => Promise<Viewer | null>;
   readonly isReady: () => Promise<boolean>;
+  /** What other control processes ask for on this port, which is as private. */
+  readonly peers: { readonly path: string; upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void };
   readonly log: Logger;
 }
 
@@ -116,6 +119,7 @@ export async function startSubgraphServer(deps: SubgraphServerDeps): Promise<Lis
   });
   listening.server.on('upgrade', (request, socket, head) => {
     socket.on('error', () => socket.destroy());
+    if (request.url?.startsWith(deps.peers.path)) return deps.peers.upgrade(request, socket, head);
     const target = servers.find(({ path }) => path === request.url);
     if (!target) return refuseUpgrade(socket, 404);
     if (!allowed(request)) return refuseUpgrade(socket, 403);

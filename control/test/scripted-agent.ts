@@ -209,7 +209,7 @@ export class ScriptedAgent implements AsyncDisposable {
   }
 
   /** Resolves when the socket is open; control's first question comes after that. */
-  async dial(): Promise<WebSocket> {
+  async dial(agentUrl = this.#agentUrl): Promise<WebSocket> {
     const schema = buildSchema(await readFile(new URL('../../agent/schema.graphql', import.meta.url), 'utf8'));
     const server = makeServer({
       schema,
@@ -237,20 +237,20 @@ export class ScriptedAgent implements AsyncDisposable {
       },
       onError: (_socket, _id, _payload, errors) => errors.map((error) => publicError(error, silentLogger())),
     });
-    const socket = new WebSocket(
-      `${this.#agentUrl.replace(/^http/, 'ws')}${AgentEndpoint.tunnel}`,
-      TUNNEL_SUBPROTOCOL,
-      {
-        headers: { authorization: `Bearer ${this.accessToken}` },
-      },
-    );
+    const socket = new WebSocket(`${agentUrl.replace(/^http/, 'ws')}${AgentEndpoint.tunnel}`, TUNNEL_SUBPROTOCOL, {
+      headers: { authorization: `Bearer ${this.accessToken}` },
+    });
     const closed = server.opened(
       {
         protocol: 'graphql-transport-ws',
         send: (data) =>
-          new Promise((resolve, reject) => socket.send(data, (error) => (error ? reject(error) : resolve()))),
+          new Promise((resolve, reject) => {
+            if (socket.readyState !== WebSocket.OPEN) return resolve();
+            socket.send(data, (error) => (error ? reject(error) : resolve()));
+          }),
         close: (code, reason) => socket.close(code, reason),
-        onMessage: (take) => socket.on('message', (data) => void take(String(data))),
+        // A socket that breaks under an answer is what tests do to it.
+        onMessage: (take) => socket.on('message', (data) => void take(String(data)).catch(() => {})),
       },
       undefined,
     );

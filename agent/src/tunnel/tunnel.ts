@@ -108,6 +108,8 @@ export class Tunnel implements AsyncDisposable {
       // Attached before `open` can fire: the first frame may come with the upgrade's own bytes.
       socket.on('message', (data: RawData) => {
         handle?.(data.toString()).catch((err: unknown) => {
+          // A socket that broke under an answer says so itself.
+          if ((err as NodeJS.ErrnoException).syscall === 'write') return;
           log.error({ err }, 'a message from the tunnel could not be handled');
           socket.close(1011, 'Internal error');
         });
@@ -127,7 +129,11 @@ export class Tunnel implements AsyncDisposable {
             protocol: GRAPHQL_TRANSPORT_WS_PROTOCOL,
             // Resolves when the bytes are written: this is what holds a command back whose output nobody reads.
             send: (data) =>
-              new Promise((sent, failed) => socket.send(data, (error) => (error ? failed(error) : sent()))),
+              new Promise((sent, failed) => {
+                // What an operation still has to say when the tunnel is closed is for nobody.
+                if (socket.readyState !== WebSocket.OPEN) return sent();
+                socket.send(data, (error) => (error ? failed(error) : sent()));
+              }),
             close: (code, reason) => socket.close(code, reason),
             onMessage: (listener) => (handle = listener),
           },

@@ -1,4 +1,4 @@
-import type { CloseCode } from '@rookery/wire/close-codes.ts';
+import { CloseCode } from '@rookery/wire/close-codes.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import DataLoader from 'dataloader';
 import type { GraphQLSchema } from 'graphql';
@@ -25,7 +25,10 @@ import { addSandboxes } from './sandboxes/sandbox.schema.ts';
 import { SandboxService } from './sandboxes/sandbox.service.ts';
 import { addShared } from './shared.schema.ts';
 import type { FleetTables } from './tables.ts';
+import { DeletedHosts } from './tunnels/deleted-hosts.ts';
 import { HostClientPool } from './tunnels/host-client-pool.ts';
+import { PeerServer } from './tunnels/peer-server.ts';
+import { PeerTunnels } from './tunnels/peer-tunnels.ts';
 
 export interface FleetSettings {
   /** Heartbeat interval that agents are told, in ms. */
@@ -57,6 +60,8 @@ export interface Fleet extends AsyncDisposable {
   readonly services: FleetServices;
   readonly agentChannel: AgentChannelServices;
   readonly tunnels: HostClientPool;
+  /** What other replicas reach this one's tunnels through; disposed with the server that it is part of. */
+  readonly peers: PeerServer;
 }
 
 /** The fleet subgraph's schema; needs no database. */
@@ -77,8 +82,11 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
   const events = deps.events.as<FleetTables>();
 
   const presence = new HostPresence({ database, events, replicaId });
+  const tunnelLog = log.child({ part: 'tunnel' });
+  const peerTunnels = new PeerTunnels({ database, keys, replicaId, log: tunnelLog });
   const pool: HostClientPool = new HostClientPool({
-    log: log.child({ part: 'tunnel' }),
+    log: tunnelLog,
+    peers: peerTunnels,
     onReady: async (hostId, inventory) => {
       await convergence.reconcile(hostId, inventory);
       return presence.tunnelReady(hostId);
@@ -93,6 +101,12 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     heartbeats.forget(hostId);
     disconnectHost(hostId, code, reason);
   };
+  const peers = new PeerServer({ replicaId, keys, pool, log: tunnelLog });
+  const letGo = (hostId: string): void => {
+    disconnect(hostId, CloseCode.HostDeleted, 'host deleted');
+    pool.evict(hostId, CloseCode.HostDeleted, 'host deleted');
+  };
+  const deletedHosts = new DeletedHosts(hub, letGo, log);
   const deletion = new HostDeletion({ database, events, hub, hosts, pool, convergence, disconnect, log });
   const { cpuOvercommit } = settings;
   const sandboxes = new SandboxService({ database, events, hub, accounts, convergence, cpuOvercommit });
@@ -113,7 +127,10 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     subgraph: { name: 'fleet', schema: fleetSchema(), context: (viewer) => context(viewer, services) },
     agentChannel: { enrolment, heartbeats, convergence, heartbeatMs: settings.heartbeatMs },
     tunnels: pool,
+    peers,
     async [Symbol.asyncDispose]() {
+      await deletedHosts[Symbol.asyncDispose]();
+      await peerTunnels[Symbol.asyncDispose]();
       await pool[Symbol.asyncDispose]();
       await convergence.idle();
     },

@@ -186,7 +186,7 @@ export class ExecService {
     const running = await this.#whenStarted(sandbox);
     if (running.status === 'MISSING') throw new HostUnavailable('The sandbox’s host has not been heard from.');
     if (running.status !== 'RUNNING') throw new SandboxNotRunning(running);
-    const host = this.#deps.pool.get(running.hostId);
+    const host = await this.#deps.pool.find(running.hostId);
     if (!host) throw new HostUnavailable('The sandbox’s host is not connected.');
     const timeoutMs = timeoutSeconds * 1_000;
     const events = host.exec({
