@@ -41,6 +41,9 @@ export interface TestControl extends AsyncDisposable {
   refuseRefresh: boolean;
   wantInventory: boolean;
   nextHeartbeatMs: number;
+  reconnectSpreadMs: number;
+  /** When channels were opened, in ms of `performance.now()`. */
+  readonly channelsOpenedAt: number[];
   /** Answers every HTTP request with this instead. */
   outage: { status: number; body: string } | undefined;
   /** The newest tunnel's GraphQL client, once there is one. */
@@ -49,6 +52,8 @@ export interface TestControl extends AsyncDisposable {
   readonly tunnelsOpened: number;
   closeTunnel(code: number): void;
   closeChannels(code: number): void;
+  /** Without a word. */
+  cutChannels(): void;
   /** Stops listening and cuts everything, keeping the port for {@link start}. */
   stop(): Promise<void>;
   start(): Promise<void>;
@@ -101,6 +106,7 @@ export async function newTestControl(): Promise<TestControl> {
       return {
         nextHeartbeatMs: control.nextHeartbeatMs,
         wantInventory: control.wantInventory,
+        reconnectSpreadMs: control.reconnectSpreadMs,
         controlTime: new Date().toISOString(),
       };
     },
@@ -154,6 +160,7 @@ export async function newTestControl(): Promise<TestControl> {
     );
     channelSockets.on('connection', (socket) => {
       channels.add(socket);
+      control.channelsOpenedAt.push(performance.now());
       socket.once('close', () => channels.delete(socket));
     });
     server.on('upgrade', (request, socket, head) => {
@@ -187,6 +194,8 @@ export async function newTestControl(): Promise<TestControl> {
     refuseRefresh: false,
     wantInventory: false,
     nextHeartbeatMs: 1_000,
+    reconnectSpreadMs: 500,
+    channelsOpenedAt: [],
     outage: undefined,
     get url() {
       return `http://127.0.0.1:${port}`;
@@ -200,6 +209,7 @@ export async function newTestControl(): Promise<TestControl> {
     tunnel: () => (tunnelClient ? Promise.resolve(tunnelClient) : new Promise((resolve) => waiting.push(resolve))),
     closeTunnel: (code) => tunnelSocket?.close(code, 'test'),
     closeChannels: (code) => channels.forEach((socket) => socket.close(code, 'test')),
+    cutChannels: () => channels.forEach((socket) => socket.terminate()),
     async stop() {
       for (const socket of channels) socket.terminate();
       tunnelSocket?.terminate();

@@ -2,6 +2,7 @@ import { StartupError } from '@rookery/wire/errors.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { acquireLock } from '@rookery/wire/process-lock.ts';
 import { ControlChannel } from './channel/control-channel.ts';
+import { ReconnectSpread } from './channel/reconnect.ts';
 import type { AgentConfig } from './config.ts';
 import { CredentialService } from './enrolment/credential.service.ts';
 import { CredentialStore } from './enrolment/credential.store.ts';
@@ -106,6 +107,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
     await supervisor.start();
 
     const online = onlineSign();
+    const spread = new ReconnectSpread();
     const watch = own(
       new ControlLossWatch({
         graceMs: config.controlLossGraceMs,
@@ -123,6 +125,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
           watch.heard();
           online.heartbeat();
         },
+        spread,
         log: log.child({ part: 'channel' }),
       }),
     );
@@ -133,6 +136,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
         credentials: enrolment,
         server: agentServer(new AgentRoot(supervisor), log.child({ part: 'tunnel' })),
         onUp: online.tunnel,
+        spread,
         log: log.child({ part: 'tunnel' }),
       }),
     );

@@ -38,6 +38,11 @@ export interface AgentServerDeps {
 export class AgentSockets {
   readonly #byHost = new Map<string, Set<WebSocket>>();
 
+  /** How many hosts have one. */
+  get hosts(): number {
+    return this.#byHost.size;
+  }
+
   add(hostId: string, socket: WebSocket): void {
     const sockets = this.#byHost.get(hostId) ?? new Set();
     this.#byHost.set(hostId, sockets.add(socket));

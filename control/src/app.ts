@@ -88,6 +88,7 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
       },
       agentUrl: () => agentUrl,
       disconnectHost: (hostId, code, reason) => sockets.disconnect(hostId, code, reason),
+      connectedHosts: () => sockets.hosts,
       log,
     }),
   );

@@ -34,6 +34,7 @@ export const HEARTBEAT = /* GraphQL */ `
     heartbeat(input: $input) {
       nextHeartbeatMs
       wantInventory
+      reconnectSpreadMs
     }
   }
 `;

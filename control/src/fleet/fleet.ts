@@ -52,6 +52,8 @@ export interface FleetDeps {
   readonly agentUrl: () => string;
   /** Cuts the agent channel of one host. */
   readonly disconnectHost: (hostId: string, code: CloseCode, reason: string) => void;
+  /** Hosts whose agent channel this process holds. */
+  readonly connectedHosts: () => number;
   readonly log: Logger;
 }
 
@@ -125,7 +127,13 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
   return {
     services,
     subgraph: { name: 'fleet', schema: fleetSchema(), context: (viewer) => context(viewer, services) },
-    agentChannel: { enrolment, heartbeats, convergence, heartbeatMs: settings.heartbeatMs },
+    agentChannel: {
+      enrolment,
+      heartbeats,
+      convergence,
+      heartbeatMs: settings.heartbeatMs,
+      connectedHosts: deps.connectedHosts,
+    },
     tunnels: pool,
     peers,
     async [Symbol.asyncDispose]() {

@@ -107,7 +107,7 @@ export type HeartbeatMutationVariables = Exact<{
 }>;
 
 
-export type HeartbeatMutation = { readonly heartbeat: { readonly nextHeartbeatMs: number, readonly wantInventory: boolean } };
+export type HeartbeatMutation = { readonly heartbeat: { readonly nextHeartbeatMs: number, readonly wantInventory: boolean, readonly reconnectSpreadMs: number } };
 
 export type ReportSandboxesMutationVariables = Exact<{
   input: ReportSandboxesInput;

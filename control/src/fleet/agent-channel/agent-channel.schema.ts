@@ -15,6 +15,8 @@ export interface AgentChannelServices {
   readonly convergence: Convergence;
   /** The heartbeat interval that agents are told, in ms. */
   readonly heartbeatMs: number;
+  /** Hosts whose channel this control process holds. */
+  readonly connectedHosts: () => number;
 }
 
 export interface AgentChannelContext {
@@ -25,6 +27,19 @@ export interface AgentChannelContext {
 
 /** Share of the interval by which an answer may shift the next beat, so that a fleet does not beat in step. */
 const JITTER = 0.1;
+
+/** Agents that control wants back in one second after a restart; each opens two sockets and is looked up twice. */
+const RECONNECTS_PER_SECOND = 500;
+
+/** Bounds of the time over which agents come back, in ms; the upper one leaves a lease room. */
+const MIN_RECONNECT_SPREAD_MS = 500;
+const MAX_RECONNECT_SPREAD_MS = 60_000;
+
+/** Over how long so many agents should come back, in ms. */
+export const reconnectSpreadMs = (hosts: number): number =>
+  Math.round(
+    Math.min(Math.max((hosts / RECONNECTS_PER_SECOND) * 1_000, MIN_RECONNECT_SPREAD_MS), MAX_RECONNECT_SPREAD_MS),
+  );
 
 /** The private schema that agents call. Never part of the supergraph; printed to `control/agent-channel.graphql`. */
 export function agentChannelSchema(): GraphQLSchema {
@@ -146,11 +161,16 @@ export function agentChannelSchema(): GraphQLSchema {
     }),
   });
   const HeartbeatAck = builder
-    .objectRef<{ nextHeartbeatMs: number; wantInventory: boolean; controlTime: Date }>('HeartbeatAck')
+    .objectRef<{ nextHeartbeatMs: number; wantInventory: boolean; reconnectSpreadMs: number; controlTime: Date }>(
+      'HeartbeatAck',
+    )
     .implement({
       fields: (t) => ({
         nextHeartbeatMs: t.exposeInt('nextHeartbeatMs', { description: 'When to beat again.' }),
         wantInventory: t.exposeBoolean('wantInventory', { description: 'Answer with a full `reportSandboxes`.' }),
+        reconnectSpreadMs: t.exposeInt('reconnectSpreadMs', {
+          description: 'When a connection breaks: dial again after a time drawn evenly from this.',
+        }),
         controlTime: t.expose('controlTime', { type: 'DateTime' }),
       }),
     });
@@ -188,12 +208,13 @@ export function agentChannelSchema(): GraphQLSchema {
         args: { input: t.arg({ type: HeartbeatInput, required: true }) },
         resolve: async (_root, { input }, context) => {
           const { hostId } = authenticated(context);
-          const { heartbeats, heartbeatMs } = context.services;
+          const { heartbeats, heartbeatMs, connectedHosts } = context.services;
           const usage = hostUsageSchema.parse(input);
           const { knownDigest } = await heartbeats.beat({ hostId, ...usage }, hostSpecsSchema.parse(input.specs));
           return {
             nextHeartbeatMs: Math.round(heartbeatMs * (1 - JITTER + 2 * JITTER * Math.random())),
             wantInventory: knownDigest !== input.inventoryDigest,
+            reconnectSpreadMs: reconnectSpreadMs(connectedHosts()),
             controlTime: new Date(),
           };
         },
