@@ -3,12 +3,12 @@ import { build } from 'esbuild';
 
 /**
  * Bundles the agent into one file that needs nothing but Node 20, so that joining a host is one
- * download and one command.
+ * download and one command. Its argument is where to, by default `dist/rookery-agent.mjs`.
  */
 const here = (path: string): string => new URL(path, import.meta.url).pathname;
 
 const { version } = JSON.parse(await readFile(here('package.json'), 'utf8')) as { version: string };
-const outfile = here('dist/rookery-agent.mjs');
+const outfile = process.argv[2] ?? here('dist/rookery-agent.mjs');
 
 await build({
   entryPoints: [here('src/main.ts')],
@@ -32,4 +32,4 @@ await build({
 });
 
 const { size } = await stat(outfile);
-process.stdout.write(`agent/dist/rookery-agent.mjs, ${Math.round(size / 1024)} KiB\n`);
+process.stdout.write(`${outfile}, ${Math.round(size / 1024)} KiB\n`);
