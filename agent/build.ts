@@ -21,7 +21,11 @@ await build({
   minifyWhitespace: true,
   legalComments: 'none',
   define: {
-    __ROOKERY_AGENT_EMBEDDED__: JSON.stringify({ version, schema: await readFile(here('schema.graphql'), 'utf8') }),
+    __ROOKERY_AGENT_EMBEDDED__: JSON.stringify({
+      version,
+      schema: await readFile(here('schema.graphql'), 'utf8'),
+      unit: await readFile(here('systemd/rookery-agent.service'), 'utf8'),
+    }),
   },
   // Optional accelerators of ws; it does without them.
   external: ['bufferutil', 'utf-8-validate'],

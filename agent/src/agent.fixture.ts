@@ -24,6 +24,7 @@ export interface Heard {
   readonly refreshes: Record<string, unknown>[];
   readonly heartbeats: Record<string, unknown>[];
   readonly reports: Record<string, unknown>[];
+  readonly goodbyes: Record<string, unknown>[];
 }
 
 /**
@@ -60,7 +61,7 @@ export interface TestControl extends AsyncDisposable {
 }
 
 export async function newTestControl(): Promise<TestControl> {
-  const heard: Heard = { registrations: [], refreshes: [], heartbeats: [], reports: [] };
+  const heard: Heard = { registrations: [], refreshes: [], heartbeats: [], reports: [], goodbyes: [] };
   const log = silentLogger();
   const documents = new DocumentCache(
     buildSchema(readFileSync(new URL('../../control/agent-channel.graphql', import.meta.url), 'utf8')),
@@ -109,6 +110,11 @@ export async function newTestControl(): Promise<TestControl> {
         reconnectSpreadMs: control.reconnectSpreadMs,
         controlTime: new Date().toISOString(),
       };
+    },
+    leaveFleet({ input }: { input: Record<string, unknown> }) {
+      authorize(`Bearer ${String(input['accessToken'])}`);
+      heard.goodbyes.push(input);
+      return 'host-1';
     },
     reportSandboxes({ input }: { input: Record<string, unknown> }) {
       heard.reports.push(input);

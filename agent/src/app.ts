@@ -30,6 +30,8 @@ export interface AgentDeps {
   readonly join?: { readonly controlUrl: string; readonly token: string | undefined };
   /** Ends waiting for a first registration. */
   readonly signal?: AbortSignal;
+  /** Has no tunnel, so that nothing new comes to a host that is about to leave. */
+  readonly isLeaving?: boolean;
   /** Default: the OCI runtimes of this machine. */
   readonly finder?: RuntimeFinder;
 }
@@ -39,6 +41,12 @@ export interface Agent extends AsyncDisposable {
   readonly hostId: string;
   /** Resolves when control has acknowledged a heartbeat and the tunnel has been up. */
   readonly online: Promise<void>;
+  /** Resolves when control has acknowledged a heartbeat. */
+  readonly heard: Promise<void>;
+  /** Removes all sandboxes. @returns how many there were. */
+  destroySandboxes(): Promise<number>;
+  /** Says goodbye to control, after which the credentials are worth nothing. @throws {ChannelError} */
+  sayGoodbye(): Promise<void>;
 }
 
 /**
@@ -83,10 +91,11 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
       () => HostKey.openOrCreate(state.hostKey),
       async () => (await measure()).specs,
     );
+    const key = await HostKey.openOrCreate(state.hostKey);
     const enrolment = own(
       new CredentialService({
         initial: credentials,
-        key: await HostKey.openOrCreate(state.hostKey),
+        key,
         store,
         log: log.child({ part: 'enrolment' }),
       }),
@@ -131,17 +140,32 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
     );
     report = (id) => channel.reportSoon(id);
     own({ [Symbol.asyncDispose]: () => windDown(supervisor, config, log) });
-    own(
-      new Tunnel({
-        credentials: enrolment,
-        server: agentServer(new AgentRoot(supervisor), log.child({ part: 'tunnel' })),
-        onUp: online.tunnel,
-        spread,
-        log: log.child({ part: 'tunnel' }),
-      }),
-    );
+    if (!deps.isLeaving)
+      own(
+        new Tunnel({
+          credentials: enrolment,
+          server: agentServer(new AgentRoot(supervisor), log.child({ part: 'tunnel' })),
+          onUp: online.tunnel,
+          spread,
+          log: log.child({ part: 'tunnel' }),
+        }),
+      );
     void online.promise.then(() => say('Connected. This host is online.'));
-    return { hostId: credentials.hostId, online: online.promise, [Symbol.asyncDispose]: disposeAll };
+    return {
+      hostId: credentials.hostId,
+      online: online.promise,
+      heard: online.heard,
+      async destroySandboxes() {
+        const { sandboxes } = supervisor.inventory();
+        await Promise.all(sandboxes.map(({ id, generation }) => supervisor.remove(id, generation)));
+        return sandboxes.length;
+      },
+      async sayGoodbye() {
+        const { accessToken } = enrolment.current;
+        await channel.leave({ accessToken, proof: key.signGoodbye(accessToken) });
+      },
+      [Symbol.asyncDispose]: disposeAll,
+    };
   } catch (error) {
     await disposeAll();
     throw error;
@@ -189,14 +213,11 @@ async function windDown(supervisor: SandboxSupervisor, config: AgentConfig, log:
   clearTimeout(deadline);
 }
 
-/** Resolves once both signs of being online have been seen. */
+/** The two signs of being online: control has acknowledged a heartbeat, and the tunnel has been up. */
 function onlineSign() {
-  const seen = new Set<string>();
-  let resolve: () => void = () => {};
-  const promise = new Promise<void>((done) => (resolve = done));
-  const see = (sign: string) => () => {
-    seen.add(sign);
-    if (seen.size === 2) resolve();
-  };
-  return { promise, heartbeat: see('heartbeat'), tunnel: see('tunnel') };
+  let heartbeat: () => void = () => {};
+  let tunnel: () => void = () => {};
+  const heard = new Promise<void>((resolve) => (heartbeat = resolve));
+  const reachable = new Promise<void>((resolve) => (tunnel = resolve));
+  return { promise: Promise.all([heard, reachable]).then(() => {}), heard, heartbeat, tunnel };
 }

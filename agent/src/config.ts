@@ -23,7 +23,7 @@ const schema = z
     ROOKERY_AGENT_CONTROL_LOSS_GRACE_MS: configField.milliseconds(CONTROL_LOSS_GRACE_MS),
     ROOKERY_AGENT_PROVIDER: z.string().optional(),
     ROOKERY_AGENT_ZONE: z.string().optional(),
-    ROOKERY_LOG_LEVEL: configField.logLevel(),
+    ROOKERY_LOG_LEVEL: configField.logLevel().unwrap().optional(),
     PATH: z.string().default(''),
   })
   .transform((env) => ({
@@ -40,6 +40,7 @@ const schema = z
     controlLossGraceMs: env.ROOKERY_AGENT_CONTROL_LOSS_GRACE_MS,
     provider: env.ROOKERY_AGENT_PROVIDER,
     zone: env.ROOKERY_AGENT_ZONE,
+    /** Undefined: what suits the command. */
     logLevel: env.ROOKERY_LOG_LEVEL,
     /** Directories searched for runtimes and mount tools. */
     searchPath: [...new Set([...env.PATH.split(':'), ...FALLBACK_PATH.split(':')])].filter((dir) =>

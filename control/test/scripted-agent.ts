@@ -64,7 +64,7 @@ export const exit = (exitCode: number | null, rest: Partial<ScriptedExecEvent> =
 /** The key with which a machine proves itself. */
 export interface MachineKey {
   readonly publicKey: string;
-  prove(purpose: 'register' | 'refresh', token: string): Promise<string>;
+  prove(purpose: 'register' | 'refresh' | 'leave', token: string): Promise<string>;
 }
 
 export async function newMachineKey(): Promise<MachineKey> {

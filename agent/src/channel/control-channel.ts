@@ -3,10 +3,12 @@ import { pause } from '../backoff.ts';
 import type { CredentialService } from '../enrolment/credential.service.ts';
 import type { HostLoad, HostSpecs } from '../host/host.ts';
 import type { Inventory } from '../sandboxes/inventory.ts';
-import { HEARTBEAT, REPORT_SANDBOXES } from './control.operations.ts';
+import { HEARTBEAT, LEAVE_FLEET, REPORT_SANDBOXES } from './control.operations.ts';
 import type {
   HeartbeatMutation,
   HeartbeatMutationVariables,
+  LeaveFleetMutation,
+  LeaveFleetMutationVariables,
   ReportSandboxesMutation,
   ReportSandboxesMutationVariables,
 } from './generated/control-operations.ts';
@@ -61,6 +63,18 @@ export class ControlChannel implements AsyncDisposable {
       this.#flush = undefined;
       this.#report(false);
     }, COALESCE_MS);
+  }
+
+  /**
+   * Tells control what the host has now, and then that it leaves.
+   *
+   * @throws {ChannelError} `UNAVAILABLE` when there is no connection, else what control answered.
+   */
+  async leave(input: LeaveFleetMutationVariables['input']): Promise<void> {
+    this.#report(true);
+    await this.#reporting;
+    if (!this.#session) throw new ChannelError('UNAVAILABLE', 'there is no connection to control');
+    await this.#session.run<LeaveFleetMutation, LeaveFleetMutationVariables>(LEAVE_FLEET, { input });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

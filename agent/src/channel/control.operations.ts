@@ -46,3 +46,9 @@ export const REPORT_SANDBOXES = /* GraphQL */ `
     }
   }
 `;
+
+export const LEAVE_FLEET = /* GraphQL */ `
+  mutation LeaveFleet($input: LeaveFleetInput!) {
+    leaveFleet(input: $input)
+  }
+`;

@@ -9,6 +9,7 @@ import type { SigningKeys } from '../kernel/signing-keys.ts';
 import type { Subgraph } from '../kernel/subgraph.ts';
 import type { Viewer } from '../kernel/viewer.ts';
 import type { AgentChannelServices } from './agent-channel/agent-channel.schema.ts';
+import { Departures } from './agent-channel/departure.service.ts';
 import { Heartbeats } from './agent-channel/heartbeat.service.ts';
 import { createFleetBuilder, type FleetContext, type FleetServices } from './builder.ts';
 import { Enrolment } from './enrolment/enrolment.service.ts';
@@ -124,11 +125,13 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     unreachableAfterMs: settings.unreachableAfterMs,
   });
   const enrolment = new Enrolment({ database, events, keys, log });
+  const departures = new Departures({ database, events, enrolment, disconnect });
   return {
     services,
     subgraph: { name: 'fleet', schema: fleetSchema(), context: (viewer) => context(viewer, services) },
     agentChannel: {
       enrolment,
+      departures,
       heartbeats,
       convergence,
       heartbeatMs: settings.heartbeatMs,

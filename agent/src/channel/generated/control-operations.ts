@@ -43,6 +43,12 @@ export type HostSpecsInput = {
   readonly runtime?: RuntimeInput | null | undefined;
 };
 
+export type LeaveFleetInput = {
+  readonly accessToken: string;
+  /** Compact JWS (EdDSA) by the host’s key over {"purpose":"leave","token_sha256":base64url(sha256(accessToken))}. */
+  readonly proof: string;
+};
+
 export type ObservedSandboxInput = {
   /** The newest that the agent has carried out. */
   readonly generation: number;
@@ -115,3 +121,10 @@ export type ReportSandboxesMutationVariables = Exact<{
 
 
 export type ReportSandboxesMutation = { readonly reportSandboxes: { readonly epoch: number } };
+
+export type LeaveFleetMutationVariables = Exact<{
+  input: LeaveFleetInput;
+}>;
+
+
+export type LeaveFleetMutation = { readonly leaveFleet: string };

@@ -7,10 +7,12 @@ import { hostSpecsSchema, hostUsageSchema } from '../hosts/host.specs.ts';
 import type { Convergence } from '../sandboxes/convergence.service.ts';
 import { OBSERVED_STATUSES } from '../sandboxes/sandbox.state.ts';
 import { observedSandboxSchema } from '../sandboxes/sandbox.report.ts';
+import type { Departures } from './departure.service.ts';
 import type { Heartbeats } from './heartbeat.service.ts';
 
 export interface AgentChannelServices {
   readonly enrolment: Enrolment;
+  readonly departures: Departures;
   readonly heartbeats: Heartbeats;
   readonly convergence: Convergence;
   /** The heartbeat interval that agents are told, in ms. */
@@ -112,6 +114,16 @@ export function agentChannelSchema(): GraphQLSchema {
       }),
     }),
   });
+  const LeaveFleetInput = builder.inputType('LeaveFleetInput', {
+    fields: (t) => ({
+      accessToken: t.string({ required: true }),
+      proof: t.string({
+        required: true,
+        description:
+          'Compact JWS (EdDSA) by the host’s key over {"purpose":"leave","token_sha256":base64url(sha256(accessToken))}.',
+      }),
+    }),
+  });
   const HeartbeatInput = builder.inputType('HeartbeatInput', {
     fields: (t) => ({
       specs: t.field({ type: HostSpecsInput, required: true }),
@@ -193,14 +205,26 @@ export function agentChannelSchema(): GraphQLSchema {
         type: HostCredentialsRef,
         description: 'Spends a registration token. Open to anyone who has one.',
         args: { input: t.arg({ type: RegisterHostInput, required: true }) },
-        resolve: (_root, { input }, { services }) =>
-          services.enrolment.register({ ...input, specs: hostSpecsSchema.parse(input.specs) }),
+        resolve: async (_root, { input }, { services }) => {
+          const credentials = await services.enrolment.register({
+            ...input,
+            specs: hostSpecsSchema.parse(input.specs),
+          });
+          await services.departures.undo(credentials.hostId);
+          return credentials;
+        },
       }),
       refreshHostCredentials: t.field({
         type: HostCredentialsRef,
         description: 'Renews credentials. Open to anyone who has a refresh token and the host’s key.',
         args: { input: t.arg({ type: RefreshHostCredentialsInput, required: true }) },
         resolve: (_root, { input }, { services }) => services.enrolment.refresh(input),
+      }),
+      leaveFleet: t.id({
+        description:
+          'Says that the host leaves for good: it is unreachable at once, and its credentials end. Open to anyone who has them. Answers with the host’s id.',
+        args: { input: t.arg({ type: LeaveFleetInput, required: true }) },
+        resolve: async (_root, { input }, { services }) => (await services.departures.leave(input)).hostId,
       }),
       heartbeat: t.field({
         type: HeartbeatAck,

@@ -45,6 +45,8 @@ export const HostSchema = defineEntity({
     /** The control replica that holds a tunnel through which it has made a round trip; null when none does. */
     tunnelReplica: p.uuid().nullable(),
     cordonedAt: p.datetime().nullable(),
+    /** Its operator took it out of the fleet (`rookery-agent leave`), and it has not joined again since. */
+    leftAt: p.datetime().nullable(),
     /** Set by `deleteHost` before anything is destroyed, so that an interrupted deletion is finished. */
     deletingAt: p.datetime().nullable(),
     deletedAt: p.datetime().nullable(),

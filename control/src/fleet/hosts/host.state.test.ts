@@ -9,6 +9,7 @@ const newHost = (facts: Partial<HostFacts> = {}): HostFacts => ({
   agentConditions: [],
   tunnelReplica: 'replica',
   cordonedAt: null,
+  leftAt: null,
   deletingAt: null,
   ...facts,
 });

@@ -25,6 +25,7 @@ export const HOST_CONDITION_TYPES = [
   'CORDONED',
   'DELETING',
   'HEARTBEAT_MISSED',
+  'LEFT',
   'NOT_REGISTERED',
   'TUNNEL_DOWN',
 ] as const;
@@ -45,6 +46,7 @@ export interface HostFacts {
   readonly agentConditions: readonly AgentCondition[];
   readonly tunnelReplica: string | null;
   readonly cordonedAt: Date | null;
+  readonly leftAt: Date | null;
   readonly deletingAt: Date | null;
 }
 
@@ -60,7 +62,9 @@ export function hostConditions(host: HostFacts): HostCondition[] {
     blocked('NOT_REGISTERED', 'No agent has joined with this host’s token yet.');
     return conditions;
   }
-  if (host.status === 'UNREACHABLE') blocked('HEARTBEAT_MISSED', 'Nothing has been heard from the host for too long.');
+  if (host.leftAt) blocked('LEFT', 'Its operator took the host out of the fleet; a new token brings it back.');
+  else if (host.status === 'UNREACHABLE')
+    blocked('HEARTBEAT_MISSED', 'Nothing has been heard from the host for too long.');
   else if (host.tunnelReplica === null)
     blocked('TUNNEL_DOWN', 'Control cannot reach the agent through its tunnel yet.');
   if (host.cordonedAt) blocked('CORDONED', 'The host was cordoned: it takes no new sandboxes.');

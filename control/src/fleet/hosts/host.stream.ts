@@ -12,7 +12,7 @@ export interface HostStreamFilter {
   readonly kind: HostKind | undefined;
 }
 
-const DATES = ['cordonedAt', 'deletingAt', 'deletedAt', 'registeredAt', 'createdAt'] as const;
+const DATES = ['cordonedAt', 'leftAt', 'deletingAt', 'deletedAt', 'registeredAt', 'createdAt'] as const;
 
 /** What happens to the hosts that the viewer may see. */
 export function hostChanges(

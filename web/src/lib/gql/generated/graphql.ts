@@ -76,6 +76,7 @@ export type HostConditionType =
   | 'DELETING'
   | 'DISK_PRESSURE'
   | 'HEARTBEAT_MISSED'
+  | 'LEFT'
   | 'MEMORY_PRESSURE'
   | 'NOT_REGISTERED'
   | 'NO_RUNTIME'

@@ -1,0 +1,103 @@
+import { CloseCode } from '@rookery/wire/close-codes.ts';
+import { RookeryError } from '@rookery/wire/errors.ts';
+import { sha256 } from '@rookery/wire/secrets.ts';
+import { compactVerify, importJWK } from 'jose';
+import type { Enrolment } from '../enrolment/enrolment.service.ts';
+import type { FleetDatabase, FleetEvents } from '../tables.ts';
+
+/** How long the answer to a goodbye has to be on its way before the host's connections are cut, in ms. */
+const ANSWER_MS = 1_000;
+
+export interface DeparturesDeps {
+  readonly database: FleetDatabase;
+  readonly events: FleetEvents;
+  readonly enrolment: Pick<Enrolment, 'authenticate'>;
+  /** Cuts what is connected of a host. */
+  readonly disconnect: (hostId: string, code: CloseCode, reason: string) => void;
+}
+
+/**
+ * Hosts that leave by their operator's wish. One that has left is unreachable at once, with the
+ * reason said, and its credentials are worth nothing any more. The host itself stays in the books, as
+ * do its sandboxes (missing, for as long as nobody knows what became of them): deleting it is its
+ * owner's decision, and a new token brings it back as the same host.
+ */
+export class Departures {
+  readonly #deps: DeparturesDeps;
+
+  constructor(deps: DeparturesDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Takes a host's goodbye.
+   *
+   * @param proof compact JWS by the host's key, so that a token that was found cannot send its host away.
+   * @throws {RookeryError} `UNAUTHENTICATED` when the token or the proof is not good.
+   */
+  async leave({ accessToken, proof }: { accessToken: string; proof: string }): Promise<{ hostId: string }> {
+    const { database, events, enrolment, disconnect } = this.#deps;
+    const host = await enrolment.authenticate(accessToken);
+    if (!host) throw refused('TOKEN_UNKNOWN', 'The access token is not known.');
+    const { hostId } = host;
+    const identity = await database.query
+      .selectFrom('HostIdentity')
+      .select('publicKey')
+      .where('hostId', '=', hostId)
+      .executeTakeFirst();
+    if (!identity || !(await isGoodbye(identity.publicKey, proof, accessToken)))
+      throw refused('PROOF_INVALID', 'The proof of possession of the host’s key is not valid.');
+
+    await events.transaction(`host:${hostId}`, async (tx, record) => {
+      const known = await tx
+        .selectFrom('Host')
+        .selectAll()
+        .where('id', '=', hostId)
+        .where('deletedAt', 'is', null)
+        .forUpdate()
+        .executeTakeFirst();
+      if (!known) return;
+      const now = new Date();
+      await tx.updateTable('HostIdentity').set({ revokedAt: now }).where('hostId', '=', hostId).execute();
+      const row = await tx
+        .updateTable('Host')
+        .set({ status: 'UNREACHABLE', leftAt: now, tunnelReplica: null, revision: known.revision + 1 })
+        .where('id', '=', hostId)
+        .returningAll()
+        .executeTakeFirstOrThrow();
+      await record([{ subject: 'HOST', change: 'UPDATED', type: 'host.left', row }]);
+    });
+    // Later, because the answer goes through what is cut.
+    setTimeout(() => disconnect(hostId, CloseCode.Unauthorized, 'the host has left'), ANSWER_MS).unref();
+    return { hostId };
+  }
+
+  /** The host has joined again. */
+  async undo(hostId: string): Promise<void> {
+    await this.#deps.events.transaction(`host:${hostId}`, async (tx, record) => {
+      const row = await tx
+        .updateTable('Host')
+        .set(({ eb }) => ({ leftAt: null, revision: eb('revision', '+', 1) }))
+        .where('id', '=', hostId)
+        .where('leftAt', 'is not', null)
+        .returningAll()
+        .executeTakeFirst();
+      if (row) await record([{ subject: 'HOST', change: 'UPDATED', type: 'host.returned', row }]);
+    });
+  }
+}
+
+function refused(reason: string, message: string): RookeryError {
+  return new RookeryError('UNAUTHENTICATED', message, { reason, retryable: false });
+}
+
+async function isGoodbye(publicKey: string, proof: string, accessToken: string): Promise<boolean> {
+  try {
+    const key = await importJWK({ kty: 'OKP', crv: 'Ed25519', x: publicKey }, 'EdDSA');
+    const { payload } = await compactVerify(proof, key, { algorithms: ['EdDSA'] });
+    const claims = JSON.parse(new TextDecoder().decode(payload)) as Record<string, unknown>;
+    return claims['purpose'] === 'leave' && claims['token_sha256'] === sha256(accessToken);
+  } catch {
+    return false;
+  }
+}
