@@ -1,6 +1,7 @@
 import type DataLoader from 'dataloader';
 import { createSubgraphBuilder, type SubgraphContext } from '../kernel/graphql.ts';
 import type { EventHub } from '../kernel/events/event-hub.ts';
+import type { AgentUrlCheck } from './agent-channel/agent-url.ts';
 import type { HostDeletion } from './hosts/host-deletion.service.ts';
 import type { HostService } from './hosts/host.service.ts';
 import type { ExecService } from './sandboxes/exec.service.ts';
@@ -12,6 +13,7 @@ export interface FleetServices {
   readonly deletion: HostDeletion;
   readonly sandboxes: SandboxService;
   readonly exec: ExecService;
+  readonly agentUrl: AgentUrlCheck;
   readonly hub: EventHub;
 }
 

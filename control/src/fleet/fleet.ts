@@ -9,6 +9,7 @@ import type { SigningKeys } from '../kernel/signing-keys.ts';
 import type { Subgraph } from '../kernel/subgraph.ts';
 import type { Viewer } from '../kernel/viewer.ts';
 import type { AgentChannelServices } from './agent-channel/agent-channel.schema.ts';
+import { AgentUrlCheck } from './agent-channel/agent-url.ts';
 import { Departures } from './agent-channel/departure.service.ts';
 import { Heartbeats } from './agent-channel/heartbeat.service.ts';
 import { createFleetBuilder, type FleetContext, type FleetServices } from './builder.ts';
@@ -114,7 +115,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
   const { cpuOvercommit } = settings;
   const sandboxes = new SandboxService({ database, events, hub, accounts, convergence, cpuOvercommit });
   const exec = new ExecService({ database, hub, pool, sandboxes });
-  const services: FleetServices = { hosts, deletion, sandboxes, exec, hub };
+  const services: FleetServices = { hosts, deletion, sandboxes, exec, hub, agentUrl: new AgentUrlCheck(agentUrl) };
 
   addFleetLoops(loops, {
     events,
