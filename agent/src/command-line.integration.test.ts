@@ -58,6 +58,14 @@ describe('the command line of an agent', () => {
     expect(agent.stderr).not.toContain('{"level"');
   });
 
+  it('says what the machine can do, and whether its control plane answers', async () => {
+    const { code, stdout } = await command('doctor');
+    expect({ code, stdout }).toMatchObject({ code: 0, stdout: expect.stringContaining('running as root') });
+    // This one has no health page: something is there, and is not believed to be it.
+    expect(stdout).toContain(`FAIL  ${machine.control.url} answers with HTTP 4`);
+    expect(stdout).toMatch(/This machine can run sandboxes with runc/);
+  });
+
   it('does not leave under an agent that runs', async () => {
     const refusal = await command('leave');
     expect(refusal).toMatchObject({ code: 1, stdout: '' });

@@ -1,7 +1,7 @@
 import { sha256 } from '@rookery/wire/secrets.ts';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { newAdmin, startTestControl } from '../../../test/harness.ts';
-import { callChannel, refresh, register, ScriptedAgent } from '../../../test/scripted-agent.ts';
+import { callChannel, heartbeat, refresh, register, ScriptedAgent } from '../../../test/scripted-agent.ts';
 import type { Control } from '../../app.ts';
 import { hostConditions } from '../hosts/host.state.ts';
 import type { FleetTables } from '../tables.ts';
@@ -67,17 +67,24 @@ describe('a host that leaves by its operator’s wish', () => {
     expect((await other.beat()).status).toBe(200);
   });
 
-  it('keeps its place in the books, and its sandboxes theirs', async () => {
+  it('keeps its place in the books, and its sandboxes theirs, as missing', async () => {
     const { sandboxes } = control.fleet.services;
-    expect((await sandboxes.find(admin, sandboxId))?.status).not.toBe('STOPPED');
+    expect(await sandboxes.find(admin, sandboxId)).toMatchObject({
+      status: 'MISSING',
+      statusBeforeMissing: 'RUNNING',
+      statusReason: 'Its host has left the fleet.',
+    });
     expect((await control.fleet.services.deletion.preview(agent.hostId)).affectedSandboxes).toMatchObject([
       { id: sandboxId },
     ]);
   });
 
   it('comes back as the same host with a token, and then has not left', async () => {
-    const { status } = await register(control.agentUrl, token, agent.key);
+    const { status, result } = await register(control.agentUrl, token, agent.key);
     expect(status).toBe(200);
+    const { accessToken } = (result.data as unknown as { registerHost: { accessToken: string } }).registerHost;
+    expect((await heartbeat(control.agentUrl, accessToken)).status).toBe(200);
+    expect(await host()).toMatchObject({ status: 'ONLINE' });
     expect(await host()).toMatchObject({ leftAt: null });
     expect(hostConditions(await host()).map(({ type }) => type)).not.toContain('LEFT');
   });

@@ -3,6 +3,7 @@ import { RookeryError } from '@rookery/wire/errors.ts';
 import { sha256 } from '@rookery/wire/secrets.ts';
 import { compactVerify, importJWK } from 'jose';
 import type { Enrolment } from '../enrolment/enrolment.service.ts';
+import { STATUSES_THAT_GO_MISSING } from '../sandboxes/sandbox.state.ts';
 import type { FleetDatabase, FleetEvents } from '../tables.ts';
 
 /** How long the answer to a goodbye has to be on its way before the host's connections are cut, in ms. */
@@ -67,9 +68,41 @@ export class Departures {
         .executeTakeFirstOrThrow();
       await record([{ subject: 'HOST', change: 'UPDATED', type: 'host.left', row }]);
     });
+    await this.#miss(hostId);
     // Later, because the answer goes through what is cut.
     setTimeout(() => disconnect(hostId, CloseCode.Unauthorized, 'the host has left'), ANSWER_MS).unref();
     return { hostId };
+  }
+
+  /**
+   * Nobody knows any more what becomes of its sandboxes. In a transaction of its own, as everywhere:
+   * whoever holds a host's lock waits for no sandbox's. Should it be interrupted, the monitor does the same.
+   */
+  async #miss(hostId: string): Promise<void> {
+    await this.#deps.events.transaction(`host:${hostId}`, async (tx, record) => {
+      const sandboxes = await tx
+        .updateTable('Sandbox')
+        .set(({ eb, ref }) => ({
+          status: 'MISSING',
+          statusBeforeMissing: ref('status'),
+          statusReason: 'Its host has left the fleet.',
+          revision: eb('revision', '+', 1),
+        }))
+        .where('id', 'in', (live) =>
+          live
+            .selectFrom('Sandbox as s')
+            .select('s.id')
+            .where('s.hostId', '=', hostId)
+            .where('s.status', 'in', STATUSES_THAT_GO_MISSING)
+            .where('s.deletedAt', 'is', null)
+            .orderBy('s.id')
+            .forUpdate('s'),
+        )
+        .where('status', 'in', STATUSES_THAT_GO_MISSING)
+        .returningAll()
+        .execute();
+      await record(sandboxes.map((row) => ({ subject: 'SANDBOX', change: 'UPDATED', type: 'sandbox.missing', row })));
+    });
   }
 
   /** The host has joined again. */
