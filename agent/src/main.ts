@@ -36,6 +36,7 @@ Environment, also from .env in the working directory:
   ROOKERY_AGENT_CONTROL_LOSS     pause (default) or keep sandboxes when control is lost
   ROOKERY_AGENT_CONTROL_LOSS_GRACE_MS   after this long (default 90000)
   ROOKERY_AGENT_PROVIDER, ROOKERY_AGENT_ZONE   where this machine is
+  ROOKERY_AGENT_MACHINE_ID       names this machine where /etc/machine-id does not
   ROOKERY_LOG_LEVEL              trace … fatal, silent (default info; warn for join and leave)
 `;
 
@@ -118,7 +119,8 @@ async function foreground(
     });
   }
   const agent = await createAgent({ config, log, say, signal: stop.signal, ...(join ? { join } : {}) });
-  await stopped;
+  await Promise.race([stopped, agent.deleted]);
+  if (!stop.signal.aborted) say('This host was deleted: its sandboxes are removed and its credentials dropped.');
   log.info('stopping');
   await agent[Symbol.asyncDispose]();
   return 0;

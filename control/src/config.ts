@@ -1,5 +1,8 @@
 import { configField } from '@rookery/wire/config.ts';
 import { z } from 'zod';
+import { oidcConfigFields } from './accounts/oidc/oidc.config.ts';
+
+const STRATEGIES = { 'round-robin': 'ROUND_ROBIN', 'least-loaded': 'LEAST_LOADED', 'bin-pack': 'BIN_PACK' } as const;
 
 /** Settings of a control process, by environment variable. */
 export const controlConfigSchema = z.object({
@@ -23,11 +26,27 @@ export const controlConfigSchema = z.object({
   ROOKERY_HEARTBEAT_MS: configField.milliseconds(15_000),
   /** Silence after which a host counts as unreachable. */
   ROOKERY_UNREACHABLE_AFTER_MS: configField.milliseconds(90_000),
+  /** How long a registration token can be spent. Longer is kinder to slow hands and to whoever finds it. */
+  ROOKERY_REGISTRATION_TOKEN_SECONDS: configField.seconds(60 * 60),
+  /** Life of a host's access token; it renews after two thirds of it. */
+  ROOKERY_HOST_TOKEN_SECONDS: configField.seconds(7 * 24 * 60 * 60),
+  /** Life of a host's refresh token: how long a host may be switched off and still come back by itself. */
+  ROOKERY_HOST_REFRESH_TOKEN_SECONDS: configField.seconds(60 * 24 * 60 * 60),
   /** Virtual CPUs that may be promised for each core. */
   ROOKERY_CPU_OVERCOMMIT: z.coerce.number().min(0.1).max(64).default(1),
+  /** Which of the hosts that fit gets a sandbox. */
+  ROOKERY_PLACEMENT_STRATEGY: z
+    .enum(['round-robin', 'least-loaded', 'bin-pack'], 'must be round-robin, least-loaded or bin-pack')
+    .default('round-robin')
+    .transform((name) => STRATEGIES[name]),
   /** First platform admin; a password is made up when none is given. */
   ROOKERY_ADMIN_EMAIL: z.email('must be an e-mail address').optional(),
   ROOKERY_ADMIN_PASSWORD: z.string().min(8, 'must have at least 8 characters').optional(),
+  /** Life of an access token, in seconds. */
+  ROOKERY_ACCESS_TOKEN_SECONDS: z.coerce.number().int().min(10).max(86_400).default(900),
+  /** Life of a sign-in, in seconds. */
+  ROOKERY_SESSION_SECONDS: z.coerce.number().int().min(60).max(31_536_000).default(604_800),
+  ...oidcConfigFields,
   ROOKERY_LOG_LEVEL: configField.logLevel(),
 });
 

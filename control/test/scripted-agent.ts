@@ -25,6 +25,7 @@ const SPECS = {
   diskGb: 100,
   agentVersion: '0.0.0-test',
   bootId: 'boot-1',
+  machineId: null as string | null,
   runtime: { name: 'runc', version: '1.1.5' },
   conditions: [],
 };
@@ -37,6 +38,8 @@ export interface ObservedSandbox {
   readonly statusReason: string | null;
   readonly startedAt: string | null;
   readonly lastActiveAt: string | null;
+  readonly autoPaused?: boolean;
+  readonly errorCause?: 'HOST' | 'SANDBOX';
 }
 
 /** What a scripted command says. */
@@ -64,19 +67,21 @@ export const exit = (exitCode: number | null, rest: Partial<ScriptedExecEvent> =
 /** The key with which a machine proves itself. */
 export interface MachineKey {
   readonly publicKey: string;
-  prove(purpose: 'register' | 'refresh' | 'leave', token: string): Promise<string>;
+  /** @param sequence by default one more than the last. */
+  prove(purpose: 'register' | 'refresh' | 'leave', token: string, sequence?: number): Promise<string>;
 }
 
 export async function newMachineKey(): Promise<MachineKey> {
   const { publicKey, privateKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true });
+  let last = 0;
   return {
     publicKey: (await exportJWK(publicKey)).x as string,
-    prove: (purpose, token) => prove(privateKey, purpose, token),
+    prove: (purpose, token, sequence = (last += 1)) => prove(privateKey, purpose, token, sequence),
   };
 }
 
-async function prove(key: CryptoKey, purpose: string, token: string): Promise<string> {
-  return new CompactSign(new TextEncoder().encode(JSON.stringify({ purpose, token_sha256: sha256(token) })))
+async function prove(key: CryptoKey, purpose: string, token: string, seq: number): Promise<string> {
+  return new CompactSign(new TextEncoder().encode(JSON.stringify({ purpose, token_sha256: sha256(token), seq })))
     .setProtectedHeader({ alg: 'EdDSA' })
     .sign(key);
 }
@@ -99,19 +104,28 @@ export async function callChannel(
   };
 }
 
-const CREDENTIALS = 'hostId hostName accessToken accessTokenExpiresInSeconds refreshToken refreshTokenExpiresInSeconds';
+const CREDENTIALS =
+  'hostId hostName accessToken accessTokenExpiresInSeconds refreshToken refreshTokenExpiresInSeconds controlKeys { kid publicKey }';
 
 export interface Credentials {
   readonly hostId: string;
   readonly accessToken: string;
   readonly refreshToken: string;
+  readonly controlKeys: readonly { readonly kid: string; readonly publicKey: string }[];
 }
 
-export async function register(agentUrl: string, token: string, key: MachineKey, specs: Partial<typeof SPECS> = {}) {
+export async function register(
+  agentUrl: string,
+  token: string,
+  key: MachineKey,
+  specs: Partial<typeof SPECS> = {},
+  hostId?: string,
+) {
   const input = {
     token,
     publicKey: key.publicKey,
     proof: await key.prove('register', token),
+    hostId,
     specs: { ...SPECS, ...specs },
   };
   return callChannel(
@@ -121,8 +135,14 @@ export async function register(agentUrl: string, token: string, key: MachineKey,
   );
 }
 
-export async function refresh(agentUrl: string, refreshToken: string, key: MachineKey) {
-  const input = { refreshToken, proof: await key.prove('refresh', refreshToken) };
+export async function refresh(
+  agentUrl: string,
+  refreshToken: string,
+  key: MachineKey,
+  machine: { bootId?: string; machineId?: string | null; sequence?: number } = {},
+) {
+  const { sequence, bootId = SPECS.bootId, machineId = SPECS.machineId } = machine;
+  const input = { refreshToken, proof: await key.prove('refresh', refreshToken, sequence), bootId, machineId };
   return callChannel(
     agentUrl,
     `mutation ($input: RefreshHostCredentialsInput!) { refreshHostCredentials(input: $input) { ${CREDENTIALS} } }`,
@@ -160,11 +180,11 @@ export class ScriptedAgent implements AsyncDisposable {
   readonly sandboxes = new Map<string, ObservedSandbox>();
   readonly applied: { spec: SandboxSpecInput; generation: number }[] = [];
   readonly removed: { id: string; generation: number }[] = [];
-  /** What applying does; by default the sandbox runs. */
+  /** What applying does; by default the sandbox becomes what is wanted. */
   onApply: (spec: SandboxSpecInput, generation: number) => ObservedSandbox | Promise<ObservedSandbox> = (
     spec,
     generation,
-  ) => running(spec.id, generation);
+  ) => ({ ...running(spec.id, generation), status: spec.desiredState });
   /** What running a command does; by default there is no such program. */
   onExec: (input: ExecInput) => AsyncIterator<ScriptedExecEvent> = () => [exit(127)].values() as never;
   readonly acknowledged: { streamId: string; consumedBytes: number }[] = [];

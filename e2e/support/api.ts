@@ -16,12 +16,18 @@ const SIGN_IN = `mutation ($input: SignInInput!) {
 /** A GraphQL client of the public API, as an automation would write it. */
 export class Api implements AsyncDisposable {
   readonly #url: string;
-  readonly #token: string | undefined;
+  readonly token: string | undefined;
+  readonly #headers: Readonly<Record<string, string>>;
   #socket: Client | undefined;
 
-  constructor(url: string, token?: string) {
+  /**
+   * @param token   sent as a bearer token.
+   * @param headers sent with every request, and as parameters of the socket's connection.
+   */
+  constructor(url: string, token?: string, headers: Readonly<Record<string, string>> = {}) {
     this.#url = `${url}/graphql`;
-    this.#token = token;
+    this.token = token;
+    this.#headers = token === undefined ? headers : { authorization: `Bearer ${token}`, ...headers };
   }
 
   /** For a story that speaks to the API by means of its own. */
@@ -30,7 +36,7 @@ export class Api implements AsyncDisposable {
   }
 
   get authorization(): string {
-    return `Bearer ${this.#token}`;
+    return `Bearer ${this.token}`;
   }
 
   static async signIn(url: string, email: string, password: string): Promise<Api> {
@@ -54,7 +60,7 @@ export class Api implements AsyncDisposable {
       method: 'POST',
       headers: {
         'content-type': 'application/json',
-        ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
+        ...this.#headers,
       },
       body: JSON.stringify({ query, variables }),
     });
@@ -66,7 +72,7 @@ export class Api implements AsyncDisposable {
     this.#socket ??= createClient({
       url: this.#url.replace(/^http/, 'ws'),
       webSocketImpl: WebSocket,
-      connectionParams: { authorization: `Bearer ${this.#token}` },
+      connectionParams: { ...this.#headers },
       // A connection that breaks is the story's to notice.
       retryAttempts: 0,
     });

@@ -25,6 +25,9 @@ export interface ControlReplica {
 export class SplitRookery {
   readonly url: string;
   readonly subgraphUrl: string;
+  /** Where agents reach control. */
+  readonly agentPort: number;
+  readonly databaseUrl: string;
   readonly gateway: TestProcess;
   /** Where agents reach the control process that the gateway asks. */
   readonly agentUrl: string;
@@ -35,6 +38,8 @@ export class SplitRookery {
     url: string;
     subgraphUrl: string;
     agentUrl: string;
+    agentPort: number;
+    databaseUrl: string;
     gateway: TestProcess;
     launchControl: (ports?: ControlPorts) => TestProcess;
     control: TestProcess;
@@ -42,12 +47,15 @@ export class SplitRookery {
     this.agentUrl = options.agentUrl;
     this.url = options.url;
     this.subgraphUrl = options.subgraphUrl;
+    this.agentPort = options.agentPort;
+    this.databaseUrl = options.databaseUrl;
     this.gateway = options.gateway;
     this.#launchControl = options.launchControl;
     this.#control = options.control;
   }
 
-  static async start(story: Story): Promise<SplitRookery> {
+  /** @param controlSettings environment of control beside what every story has. */
+  static async start(story: Story, controlSettings: Readonly<Record<string, string>> = {}): Promise<SplitRookery> {
     const postgres = story.use(await startEmbeddedPostgres(await story.directory('postgres'), silentLogger()));
     const [port, agentPort, subgraphPort] = [await freePort(), await freePort(), await freePort()];
     const launch = (part: 'control' | 'gateway', settings: Record<string, string>): TestProcess =>
@@ -63,13 +71,21 @@ export class SplitRookery {
         ROOKERY_ADMIN_PASSWORD: ADMIN_PASSWORD,
         ROOKERY_AGENT_PORT: String(ports.agentPort),
         ROOKERY_SUBGRAPH_PORT: String(ports.subgraphPort),
+        ...controlSettings,
       });
     const subgraphUrl = `http://127.0.0.1:${subgraphPort}`;
     const control = launchControl();
     const gateway = launch('gateway', { ROOKERY_PORT: String(port), ROOKERY_CONTROL_URL: subgraphUrl });
-    const url = `http://127.0.0.1:${port}`;
-    const agentUrl = `http://127.0.0.1:${agentPort}`;
-    const split = new SplitRookery({ url, subgraphUrl, agentUrl, gateway, launchControl, control });
+    const split = new SplitRookery({
+      url: `http://127.0.0.1:${port}`,
+      subgraphUrl,
+      agentUrl: `http://127.0.0.1:${agentPort}`,
+      agentPort,
+      databaseUrl: postgres.url,
+      gateway,
+      launchControl,
+      control,
+    });
     await split.untilReady();
     return split;
   }

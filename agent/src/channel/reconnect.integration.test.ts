@@ -6,6 +6,7 @@ import { readAgentConfig } from '../config.ts';
 import { CredentialService } from '../enrolment/credential.service.ts';
 import { CredentialStore } from '../enrolment/credential.store.ts';
 import { HostKey } from '../enrolment/host-key.ts';
+import { RequestSequence } from '../enrolment/request-sequence.ts';
 import { measureHost } from '../host/host.ts';
 import { ControlChannel } from './control-channel.ts';
 import { ReconnectSpread } from './reconnect.ts';
@@ -27,6 +28,10 @@ describe('a fleet whose channels break at once', () => {
     control.nextHeartbeatMs = 60_000;
     directory = await newDirectory();
     const now = Date.now();
+    const store = new CredentialStore({
+      credentials: join(directory.path, 'credentials.json'),
+      credentialStatus: join(directory.path, 'credential-status.json'),
+    });
     credentials = new CredentialService({
       initial: {
         controlUrl: control.url,
@@ -37,9 +42,19 @@ describe('a fleet whose channels break at once', () => {
         accessTokenExpiresAt: now + 3_600_000,
         refreshToken: 'refresh-1',
         refreshTokenExpiresAt: now + 7_200_000,
+        controlKeys: [],
       },
-      key: await HostKey.openOrCreate(join(directory.path, 'host-key.json')),
-      store: new CredentialStore(join(directory.path, 'credentials.json')),
+      initialStatus: await store.loadStatus(),
+      registrant: {
+        key: await HostKey.openOrCreate(join(directory.path, 'host-key.json')),
+        sequence: await RequestSequence.open(join(directory.path, 'request-sequence')),
+        specs: () => Promise.reject(new Error('nobody registers here')),
+      },
+      bootId: 'boot-1',
+      machineId: null,
+      store,
+      retryCapMs: 1_000,
+      spareToken: undefined,
       log: silentLogger(),
     });
     const problem = { problem: 'none' };

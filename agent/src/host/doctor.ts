@@ -69,7 +69,7 @@ const ANSWER_MS = 3_000;
 
 /** Whether the control plane of a machine that has joined one can be reached from here. */
 async function controlFinding(config: AgentConfig): Promise<Finding[]> {
-  const credentials = await new CredentialStore(stateDirAt(config.stateDir).credentials).load().catch(() => undefined);
+  const credentials = await new CredentialStore(stateDirAt(config.stateDir)).load().catch(() => undefined);
   if (!credentials) return [];
   const { controlUrl } = credentials;
   try {

@@ -37,10 +37,16 @@ export class Tunnel implements AsyncDisposable {
   readonly #deps: TunnelDeps;
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
+  #socket: WebSocket | undefined;
 
   constructor(deps: TunnelDeps) {
     this.#deps = deps;
     this.#running = this.#run();
+  }
+
+  /** Drops the connection, which is dialled anew as soon as there are credentials that may be used. */
+  hangUp(): void {
+    this.#socket?.terminate();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -53,7 +59,8 @@ export class Tunnel implements AsyncDisposable {
     const { signal } = this.#stop;
     const reconnect = new Reconnect(this.#deps.spread);
     while (!signal.aborted) {
-      const { authorization } = credentials;
+      const authorization = await credentials.usable(signal);
+      if (signal.aborted) return;
       const end = await this.#dial(authorization, reconnect);
       if (signal.aborted) return;
       switch (end.kind) {
@@ -89,6 +96,7 @@ export class Tunnel implements AsyncDisposable {
         handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       },
     );
+    this.#socket = socket;
     const onStop = (): void => closeOrTerminate(socket);
     this.#stop.signal.addEventListener('abort', onStop, { once: true });
 

@@ -1,7 +1,10 @@
 import { REPLICA_DEAD_AFTER_MS } from '../kernel/replica.ts';
 import type { LoopDriver } from '../kernel/loops.ts';
+import type { HostDrains } from './hosts/host-drain.service.ts';
+import type { HostByoc } from './hosts/host-byoc.service.ts';
 import type { HostDeletion } from './hosts/host-deletion.service.ts';
 import type { HostPresence } from './hosts/host-presence.service.ts';
+import type { Canaries } from './placement/canary.ts';
 import type { Convergence } from './sandboxes/convergence.service.ts';
 import type { FleetEvents } from './tables.ts';
 import type { HostClientPool } from './tunnels/host-client-pool.ts';
@@ -11,13 +14,16 @@ export interface FleetLoopsDeps {
   readonly presence: HostPresence;
   readonly convergence: Convergence;
   readonly deletion: HostDeletion;
+  readonly drains: HostDrains;
+  readonly canaries: Canaries;
+  readonly byoc: HostByoc;
   readonly tunnels: HostClientPool;
   readonly unreachableAfterMs: number;
 }
 
 /** The periodic passes that make right what events make fast. */
 export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
-  const { events, presence, convergence, deletion, tunnels, unreachableAfterMs } = deps;
+  const { events, presence, convergence, deletion, drains, canaries, byoc, tunnels, unreachableAfterMs } = deps;
   const startedAt = Date.now();
 
   loops.add({
@@ -59,7 +65,25 @@ export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
   loops.add({
     name: 'host-deletion',
     description: 'Finishes deletions that were interrupted.',
-    periodMs: 15_000,
+    periodMs: 5_000,
     run: () => deletion.resume(),
+  });
+  loops.add({
+    name: 'host-drain',
+    description: 'Moves the sandboxes of draining hosts out of the way, and says how far it has come.',
+    periodMs: 1_000,
+    run: () => drains.run(),
+  });
+  loops.add({
+    name: 'canary',
+    description: 'Tries hosts that failed to start sandboxes, and lets them back in when they can.',
+    periodMs: 30_000,
+    run: () => canaries.run(),
+  });
+  loops.add({
+    name: 'host-byoc',
+    description: 'Keeps hosts in step with whether their teams may bring any.',
+    periodMs: 5_000,
+    run: () => byoc.followTeams(),
   });
 }

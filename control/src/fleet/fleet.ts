@@ -1,31 +1,46 @@
+import type { Caller } from '@rookery/wire/caller.ts';
 import { CloseCode } from '@rookery/wire/close-codes.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import DataLoader from 'dataloader';
 import type { GraphQLSchema } from 'graphql';
 import type { DatabaseConnection } from '../database/database.ts';
 import type { LoopDriver } from '../kernel/loops.ts';
-import type { AccountsPort } from '../kernel/ports.ts';
+import type { AccountsPort, FleetPort } from '../kernel/ports.ts';
 import type { SigningKeys } from '../kernel/signing-keys.ts';
 import type { Subgraph } from '../kernel/subgraph.ts';
 import type { Viewer } from '../kernel/viewer.ts';
+import { Claims } from './claims.ts';
 import type { AgentChannelServices } from './agent-channel/agent-channel.schema.ts';
 import { AgentUrlCheck } from './agent-channel/agent-url.ts';
 import { Departures } from './agent-channel/departure.service.ts';
 import { Heartbeats } from './agent-channel/heartbeat.service.ts';
 import { createFleetBuilder, type FleetContext, type FleetServices } from './builder.ts';
+import { CredentialIssuer, type CredentialLifetimes } from './enrolment/credential.issuer.ts';
 import { Enrolment } from './enrolment/enrolment.service.ts';
+import { addHostTokens } from './enrolment/host-token.schema.ts';
+import { HostTokens } from './enrolment/host-token.service.ts';
 import type { EventHub } from '../kernel/events/event-hub.ts';
 import type { EventLog } from '../kernel/events/event-log.ts';
 import { addFleetLoops } from './fleet.loops.ts';
+import { HostDrains } from './hosts/host-drain.service.ts';
+import { HostOperations } from './hosts/host-operations.service.ts';
+import { HostByoc } from './hosts/host-byoc.service.ts';
 import { HostDeletion } from './hosts/host-deletion.service.ts';
 import { HostPresence } from './hosts/host-presence.service.ts';
+import { addHostOperations } from './hosts/host-operations.schema.ts';
 import { addHosts } from './hosts/host.schema.ts';
 import { HostService } from './hosts/host.service.ts';
+import { Canaries } from './placement/canary.ts';
+import type { PlacementStrategyName } from './placement/placement.ts';
+import { Placements } from './placement/placement.service.ts';
 import { Convergence } from './sandboxes/convergence.service.ts';
 import { ExecService } from './sandboxes/exec.service.ts';
+import { addSandboxOperations } from './sandboxes/sandbox-operations.schema.ts';
 import { addSandboxes } from './sandboxes/sandbox.schema.ts';
+import { SandboxOperations } from './sandboxes/sandbox-operations.service.ts';
 import { SandboxService } from './sandboxes/sandbox.service.ts';
 import { addShared } from './shared.schema.ts';
+import { addTeamFields } from './team.schema.ts';
 import type { FleetTables } from './tables.ts';
 import { DeletedHosts } from './tunnels/deleted-hosts.ts';
 import { HostClientPool } from './tunnels/host-client-pool.ts';
@@ -39,6 +54,9 @@ export interface FleetSettings {
   readonly unreachableAfterMs: number;
   /** Virtual CPUs that may be promised for each core. */
   readonly cpuOvercommit: number;
+  readonly lifetimes: CredentialLifetimes;
+  /** Which of the hosts that fit gets a sandbox. */
+  readonly placementStrategy: PlacementStrategyName;
 }
 
 export interface FleetDeps {
@@ -62,6 +80,8 @@ export interface FleetDeps {
 export interface Fleet extends AsyncDisposable {
   readonly subgraph: Subgraph;
   readonly services: FleetServices;
+  /** What accounts may ask. */
+  readonly port: FleetPort;
   readonly agentChannel: AgentChannelServices;
   readonly tunnels: HostClientPool;
   /** What other replicas reach this one's tunnels through; disposed with the server that it is part of. */
@@ -75,7 +95,11 @@ export function fleetSchema(): GraphQLSchema {
   builder.mutationType({});
   builder.subscriptionType({});
   const shared = addShared(builder);
-  addHosts(builder, shared, addSandboxes(builder, shared));
+  const sandboxTypes = addSandboxes(builder, shared);
+  addSandboxOperations(builder, sandboxTypes);
+  addTeamFields(builder, shared, addHosts(builder, shared, sandboxTypes), sandboxTypes);
+  addHostOperations(builder, shared);
+  addHostTokens(builder, shared);
   return builder.toSubGraphSchema({});
 }
 
@@ -97,10 +121,15 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     },
     onLost: (hostId) => presence.tunnelLost(hostId),
   });
-  const convergence = new Convergence({ database, events, pool, log: log.child({ part: 'convergence' }) });
+  const { cpuOvercommit, placementStrategy } = settings;
+  const placements = new Placements({ strategy: placementStrategy, cpuOvercommit });
+  const claims = new Claims(connection.url);
+  const convergence = new Convergence({ database, events, pool, placements, log: log.child({ part: 'convergence' }) });
   const heartbeats = new Heartbeats({ database, presence, log });
 
-  const hosts = new HostService({ database, events, hub, accounts, agentUrl });
+  const { registrationTokenSeconds } = settings.lifetimes;
+  const hosts = new HostService({ database, events, hub, accounts, agentUrl, registrationTokenSeconds });
+  const hostTokens = new HostTokens({ database, events, hub, hosts, agentUrl, registrationTokenSeconds });
   const disconnect = (hostId: string, code: CloseCode, reason: string): void => {
     heartbeats.forget(hostId);
     disconnectHost(hostId, code, reason);
@@ -111,25 +140,50 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     pool.evict(hostId, CloseCode.HostDeleted, 'host deleted');
   };
   const deletedHosts = new DeletedHosts(hub, letGo, log);
-  const deletion = new HostDeletion({ database, events, hub, hosts, pool, convergence, disconnect, log });
-  const { cpuOvercommit } = settings;
-  const sandboxes = new SandboxService({ database, events, hub, accounts, convergence, cpuOvercommit });
-  const exec = new ExecService({ database, hub, pool, sandboxes });
-  const services: FleetServices = { hosts, deletion, sandboxes, exec, hub, agentUrl: new AgentUrlCheck(agentUrl) };
+  const deletion = new HostDeletion({ database, events, hub, hosts, pool, convergence, claims, disconnect, log });
+  const hostOperations = new HostOperations({ events, hub, hosts });
+  const byoc = new HostByoc({ database, accounts, operations: hostOperations });
+  const drains = new HostDrains({ database, events, hub, hosts, convergence, claims, log });
+  const sandboxes = new SandboxService({ database, events, hub, accounts, convergence, placements });
+  const sandboxOperations = new SandboxOperations({ events, hub, sandboxes, convergence });
+  const exec = new ExecService({ database, hub, pool, sandboxes, operations: sandboxOperations });
+  const canaries = new Canaries({ database, events, pool, log: log.child({ part: 'canaries' }) });
+  const services: FleetServices = {
+    hosts,
+    hostOperations,
+    drains,
+    deletion,
+    hostTokens,
+    sandboxes,
+    sandboxOperations,
+    exec,
+    canaries,
+    agentUrl: new AgentUrlCheck(agentUrl),
+    hub,
+  };
 
   addFleetLoops(loops, {
     events,
     presence,
     convergence,
     deletion,
+    drains,
+    canaries,
+    byoc,
     tunnels: pool,
     unreachableAfterMs: settings.unreachableAfterMs,
   });
-  const enrolment = new Enrolment({ database, events, keys, log });
+  const issuer = new CredentialIssuer(keys, settings.lifetimes);
+  const enrolment = new Enrolment({ database, events, issuer, disconnect, log: log.child({ part: 'enrolment' }) });
   const departures = new Departures({ database, events, enrolment, disconnect });
+  // What a killed process has left is taken up at once, not at the loop's first turn.
+  const resuming = deletion
+    .resume()
+    .catch((err: unknown) => log.warn({ err }, 'interrupted deletions could not be resumed; a loop tries again'));
   return {
     services,
-    subgraph: { name: 'fleet', schema: fleetSchema(), context: (viewer) => context(viewer, services) },
+    port: byoc,
+    subgraph: { name: 'fleet', schema: fleetSchema(), context: (viewer, caller) => context(viewer, caller, services) },
     agentChannel: {
       enrolment,
       departures,
@@ -141,23 +195,30 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     tunnels: pool,
     peers,
     async [Symbol.asyncDispose]() {
+      await resuming;
       await deletedHosts[Symbol.asyncDispose]();
       await peerTunnels[Symbol.asyncDispose]();
       await pool[Symbol.asyncDispose]();
       await convergence.idle();
+      await claims[Symbol.asyncDispose]();
     },
   };
 }
 
-function context(viewer: Viewer | null, services: FleetServices): FleetContext {
+function context(viewer: Viewer | null, caller: Caller, services: FleetServices): FleetContext {
   return {
     viewer,
+    caller,
     services,
     loaders: {
       host: new DataLoader(async (ids) => inOrder(ids, await services.hosts.findMany(viewer, ids), ({ id }) => id)),
       sandbox: new DataLoader(async (ids) =>
         inOrder(ids, await services.sandboxes.findMany(viewer, ids), ({ id }) => id),
       ),
+      credentials: new DataLoader((hosts) => services.hostTokens.views(viewer, hosts), {
+        cacheKeyFn: ({ id }) => id as never,
+      }),
+      drain: new DataLoader(async (ids) => inOrder(ids, await services.drains.latest(ids), ({ hostId }) => hostId)),
       lease: new DataLoader(async (ids) => inOrder(ids, await services.hosts.leases(ids), ({ hostId }) => hostId)),
     },
   };

@@ -5,6 +5,7 @@ import type { ReplicaSchema } from '../kernel/replica.entity.ts';
 import type { HostIdentitySchema, RefreshTokenSchema, RegistrationTokenSchema } from './enrolment/enrolment.entity.ts';
 import type { EventLog } from '../kernel/events/event-log.ts';
 import type { EventHeadSchema, EventSchema } from '../kernel/events/event.entity.ts';
+import type { HostDrainSchema } from './hosts/host-drain.entity.ts';
 import type { HostLeaseSchema, HostSchema } from './hosts/host.entity.ts';
 import type { SandboxSchema } from './sandboxes/sandbox.entity.ts';
 
@@ -12,6 +13,7 @@ import type { SandboxSchema } from './sandboxes/sandbox.entity.ts';
 export type FleetTables = InferKyselyDB<
   | typeof HostSchema
   | typeof HostLeaseSchema
+  | typeof HostDrainSchema
   | typeof SandboxSchema
   | typeof EventSchema
   | typeof EventHeadSchema
@@ -28,6 +30,7 @@ export type FleetTransaction = Kysely<FleetTables>;
 
 export type HostRow = Selectable<FleetTables['Host']>;
 export type HostLeaseRow = Selectable<FleetTables['HostLease']>;
+export type HostDrainRow = Selectable<FleetTables['HostDrain']>;
 export type SandboxRow = Selectable<FleetTables['Sandbox']>;
 /** The event log, for changes of the fleet's tables. */
 export type FleetEvents = EventLog<FleetTables>;

@@ -13,6 +13,11 @@ export type AgentConditionType =
   | 'MEMORY_PRESSURE'
   | 'NO_RUNTIME';
 
+/** HOST: another host may do better. SANDBOX: what was asked for cannot be had. */
+export type ErrorCause =
+  | 'HOST'
+  | 'SANDBOX';
+
 export type HeartbeatInput = {
   readonly diskUsedMb: number;
   /** SHA-256 (hex) over the lines "id generation status\n" of all sandboxes, sorted by id. */
@@ -35,12 +40,16 @@ export type HostSpecsInput = {
   readonly diskGb: number;
   readonly hostname: string;
   readonly kernel: string;
+  /** The machine’s lasting identity, 64 characters at most; null when it has none that survives a reboot. */
+  readonly machineId?: string | null | undefined;
   readonly memoryMb: number;
   readonly os: string;
   /** Where the machine is, when its operator says so. */
   readonly provider?: string | null | undefined;
   /** Null when there is none that works. */
   readonly runtime?: RuntimeInput | null | undefined;
+  /** Templates that sandboxes can be made of here; only "host" when not given. */
+  readonly templates?: ReadonlyArray<string> | null | undefined;
 };
 
 export type LeaveFleetInput = {
@@ -50,6 +59,10 @@ export type LeaveFleetInput = {
 };
 
 export type ObservedSandboxInput = {
+  /** Paused by the host because it was idle; said until a newer generation acknowledges it. */
+  readonly autoPaused?: boolean | null | undefined;
+  /** Of ERROR. */
+  readonly errorCause?: ErrorCause | null | undefined;
   /** The newest that the agent has carried out. */
   readonly generation: number;
   readonly id: string;
@@ -67,13 +80,18 @@ export type ObservedStatus =
   | 'STOPPED';
 
 export type RefreshHostCredentialsInput = {
-  /** Compact JWS (EdDSA) by the host’s key over {"purpose":"refresh","token_sha256":base64url(sha256(refreshToken))}. */
+  readonly bootId: string;
+  /** As in `HostSpecsInput`. */
+  readonly machineId?: string | null | undefined;
+  /** Compact JWS (EdDSA) by the host’s key over {"purpose":"refresh","token_sha256":base64url(sha256(refreshToken)),"seq":n}; n grows with every request that carries a proof. */
   readonly proof: string;
   readonly refreshToken: string;
 };
 
 export type RegisterHostInput = {
-  /** Compact JWS (EdDSA) by that key over {"purpose":"register","token_sha256":base64url(sha256(token))}. */
+  /** The host that this machine is already. The token of another host is refused, and not spent. */
+  readonly hostId?: string | null | undefined;
+  /** Compact JWS (EdDSA) by that key over {"purpose":"register","token_sha256":base64url(sha256(token)),"seq":n}; n grows with every request that carries a proof. */
   readonly proof: string;
   /** Raw Ed25519 public key (32 bytes), base64url. */
   readonly publicKey: string;
@@ -99,14 +117,19 @@ export type RegisterHostMutationVariables = Exact<{
 }>;
 
 
-export type RegisterHostMutation = { readonly credentials: { readonly hostId: string, readonly hostName: string, readonly accessToken: string, readonly accessTokenExpiresInSeconds: number, readonly refreshToken: string, readonly refreshTokenExpiresInSeconds: number } };
+export type RegisterHostMutation = { readonly credentials: { readonly hostId: string, readonly hostName: string, readonly accessToken: string, readonly accessTokenExpiresInSeconds: number, readonly refreshToken: string, readonly refreshTokenExpiresInSeconds: number, readonly controlKeys: ReadonlyArray<{ readonly kid: string, readonly publicKey: string }> } };
 
 export type RefreshHostCredentialsMutationVariables = Exact<{
   input: RefreshHostCredentialsInput;
 }>;
 
 
-export type RefreshHostCredentialsMutation = { readonly credentials: { readonly hostId: string, readonly hostName: string, readonly accessToken: string, readonly accessTokenExpiresInSeconds: number, readonly refreshToken: string, readonly refreshTokenExpiresInSeconds: number } };
+export type RefreshHostCredentialsMutation = { readonly credentials: { readonly hostId: string, readonly hostName: string, readonly accessToken: string, readonly accessTokenExpiresInSeconds: number, readonly refreshToken: string, readonly refreshTokenExpiresInSeconds: number, readonly controlKeys: ReadonlyArray<{ readonly kid: string, readonly publicKey: string }> } };
+
+export type ConfirmCredentialsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type ConfirmCredentialsQuery = { readonly hostId: string };
 
 export type HeartbeatMutationVariables = Exact<{
   input: HeartbeatInput;

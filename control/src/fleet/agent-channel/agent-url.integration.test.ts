@@ -61,7 +61,7 @@ describe('the address in join commands', () => {
     await using control = await startTestControl({ ROOKERY_AGENT_URL: 'http://127.0.0.1:1' });
     const ask = async <T>(subgraph: string, text: string, input: object, token?: string) => {
       const document = parse(text);
-      const { data, errors } = (await control.execute(subgraph, { document, variables: { input } }, token)) as {
+      const { data, errors } = (await control.execute(subgraph, { document, variables: { input } }, { token })) as {
         data?: T;
         errors?: unknown;
       };

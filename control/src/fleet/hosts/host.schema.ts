@@ -1,4 +1,4 @@
-import { fromGlobalId, toGlobalId } from '../../kernel/global-id.ts';
+import { fromGlobalId, NO_SUCH_ROW, toGlobalId } from '../../kernel/global-id.ts';
 import {
   IdempotencyKeyReused,
   InvalidInput,
@@ -11,7 +11,8 @@ import type { FleetBuilder } from '../builder.ts';
 import type { StreamItem } from '../../kernel/events/change-stream.ts';
 import { JOIN_WARNINGS, type JoinWarning } from '../agent-channel/agent-url.ts';
 import type { SandboxTypes } from '../sandboxes/sandbox.schema.ts';
-import { listConnection, listingOf, idArgument, NO_SUCH_ROW, type SharedTypes } from '../shared.schema.ts';
+import { listConnection, listingOf, idArgument } from '../../kernel/connection.ts';
+import type { SharedTypes } from '../shared.schema.ts';
 import type { HostLeaseRow, HostRow, SandboxRow } from '../tables.ts';
 import { HostHasSandboxes, type DeletedHost } from './host-deletion.service.ts';
 import { hostChanges } from './host.stream.ts';
@@ -30,7 +31,7 @@ export function addHosts(
   builder: FleetBuilder,
   { Host, Team, Label, LabelInput, ChangeKind }: SharedTypes,
   { Sandbox, sandboxConnection }: SandboxTypes,
-): void {
+) {
   const HostKind = builder.enumType('HostKind', {
     description: 'PLATFORM: run by the platform, for every team. BYOC: brought by a team, for itself.',
     values: HOST_KINDS,
@@ -261,7 +262,11 @@ export function addHosts(
   const DeleteHostInput = builder.inputType('DeleteHostInput', {
     fields: (t) => ({
       hostId: t.id({ required: true }),
-      force: t.boolean({ defaultValue: false, description: 'Destroy the sandboxes that the preview showed.' }),
+      force: t.boolean({
+        defaultValue: false,
+        description:
+          'Destroy the sandboxes that the preview showed. Not needed again once the deletion has begun (condition DELETING).',
+      }),
       previewDigest: t.string({ description: 'From the preview; required with `force` when there are sandboxes.' }),
     }),
   });
@@ -323,4 +328,8 @@ export function addHosts(
       resolve: (item) => item,
     }),
   }));
+
+  return { HostConnection };
 }
+
+export type HostTypes = ReturnType<typeof addHosts>;

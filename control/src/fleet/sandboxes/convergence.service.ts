@@ -1,19 +1,13 @@
 import { RookeryError } from '@rookery/wire/errors.ts';
 import { inventoryDigest } from '@rookery/wire/inventory-digest.ts';
 import type { Logger } from '@rookery/wire/log.ts';
+import { takeReport } from '../placement/failover.ts';
+import type { Placements } from '../placement/placement.service.ts';
 import type { FleetDatabase, FleetEvents, SandboxRow } from '../tables.ts';
 import type { HostClientPool } from '../tunnels/host-client-pool.ts';
 import { transitionSandbox } from './sandbox.record.ts';
 import type { Inventory, ObservedSandbox } from './sandbox.report.ts';
-import {
-  ENDED_STATUSES,
-  isEnded,
-  markPushed,
-  noteTrouble,
-  observe,
-  type Absence,
-  type Transition,
-} from './sandbox.state.ts';
+import { ENDED_STATUSES, isEnded, markPushed, noteTrouble, type Absence, type Transition } from './sandbox.state.ts';
 
 /** How long a host may take to bring one sandbox to where it should be, in ms. */
 const APPLY_DEADLINE_MS = 60_000;
@@ -28,6 +22,7 @@ export interface ConvergenceDeps {
   readonly database: FleetDatabase;
   readonly events: FleetEvents;
   readonly pool: HostClientPool;
+  readonly placements: Placements;
   readonly log: Logger;
 }
 
@@ -47,9 +42,18 @@ export class Convergence {
     this.#deps = deps;
   }
 
-  /** Pushes soon, without anyone waiting for it. */
-  nudge(sandboxId: string): void {
-    void this.push(sandboxId);
+  /**
+   * Pushes soon, without anyone waiting for it.
+   *
+   * @param hostId of the sandbox, where the caller knows it: saves looking it up when the host cannot be reached.
+   */
+  nudge(sandboxId: string, hostId?: string): void {
+    if (hostId === undefined || this.#deps.pool.get(hostId)) void this.push(sandboxId);
+  }
+
+  /** The same for many: some of them at a time. */
+  nudgeAll(sandboxIds: readonly string[]): void {
+    void inBatches(sandboxIds, PUSHES_PER_HOST, (id) => this.push(id));
   }
 
   /**
@@ -111,24 +115,26 @@ export class Convergence {
   }
 
   /**
-   * Writes down what a host says about one sandbox.
+   * Writes down what a host says about one sandbox. One that it could not start may go to another host.
    *
    * @returns the transition, or undefined when the sandbox is not this host's.
    */
   async observe(hostId: string, sandboxId: string, report: ObservedSandbox | Absence): Promise<Transition | undefined> {
-    const { events } = this.#deps;
-    const result = await events.transaction(`host:${hostId}`, (tx, record) =>
-      transitionSandbox(
-        tx,
-        record,
-        sandboxId,
-        (row) => `sandbox.${row.status.toLowerCase()}`,
-        (state) =>
-          // A host may speak of its own sandboxes only.
-          state.hostId === hostId ? observe(state, report, new Date()) : { changes: {}, push: false },
-      ),
+    const { events, placements, pool, log } = this.#deps;
+    const taken = await events.transaction(`host:${hostId}`, (tx, record) =>
+      takeReport(tx, record, placements, { hostId, sandboxId, report }),
     );
-    return result?.row.hostId === hostId ? result.transition : undefined;
+    if (taken?.leftBehind && 'generation' in report) {
+      log.info({ hostId, sandboxId, to: taken.row.hostId }, 'the host could not start a sandbox; it goes to another');
+      this.nudge(sandboxId);
+      // Only a note of the failure is left there; its next inventory tells of it if this is lost.
+      void pool
+        .get(hostId)
+        ?.removeSandbox(sandboxId, report.generation, APPLY_DEADLINE_MS)
+        .catch((err: unknown) => log.info({ hostId, sandboxId, err }, 'a failed sandbox could not be removed'));
+      return undefined;
+    }
+    return taken?.transition;
   }
 
   /** A host says what some of its sandboxes are; what differs from what is wanted is pushed. */
@@ -155,7 +161,8 @@ export class Convergence {
       .where((eb) =>
         eb.or([
           eb('desiredState', '=', 'DESTROYED'),
-          eb('status', '=', 'PAUSED'),
+          eb.and([eb('desiredState', '=', 'RUNNING'), eb('status', '=', 'PAUSED')]),
+          eb.and([eb('desiredState', '=', 'PAUSED'), eb('status', '=', 'PAUSING')]),
           eb.and([eb('status', 'not in', ENDED_STATUSES), eb('observedGeneration', '<', eb.ref('generation'))]),
         ]),
       )
@@ -254,8 +261,9 @@ export class Convergence {
 }
 
 function toSpec(row: SandboxRow) {
-  const { id, name, template, memoryMb, diskMb } = row;
-  return { id, name, template, memoryMb, diskMb, vcpus: row.milliVcpus / 1_000, desiredState: 'RUNNING' as const };
+  const { id, name, template, memoryMb, diskMb, timeoutSeconds } = row;
+  const desiredState = row.desiredState === 'PAUSED' ? 'PAUSED' : 'RUNNING';
+  return { id, name, template, memoryMb, diskMb, timeoutSeconds, vcpus: row.milliVcpus / 1_000, desiredState } as const;
 }
 
 async function inBatches<T>(items: readonly T[], size: number, work: (item: T) => Promise<void>): Promise<void> {

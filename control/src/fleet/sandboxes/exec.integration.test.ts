@@ -3,7 +3,7 @@ import { PushIterator } from '@rookery/wire/push-iterator.ts';
 import { SendWindow, STREAM_MESSAGE_BYTES, windowed } from '@rookery/wire/stream-window.ts';
 import { parse } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { newAdmin, newMember, startTestControl } from '../../../test/harness.ts';
+import { newAdmin, newMember, PASSWORD, startTestControl } from '../../../test/harness.ts';
 import { exit, output, ScriptedAgent, type ScriptedExecEvent } from '../../../test/scripted-agent.ts';
 import type { Control } from '../../app.ts';
 import type { FleetTables } from '../tables.ts';
@@ -89,7 +89,7 @@ describe('commands in sandboxes', () => {
       const result = await control.execute(
         'fleet',
         { document, variables: { input: { sandboxId: Buffer.from(`Sandbox:${id}`).toString('base64'), command } } },
-        token,
+        { token },
       );
       if (!(Symbol.asyncIterator in result)) return [result];
       const events: unknown[] = [];
@@ -110,8 +110,8 @@ describe('commands in sandboxes', () => {
     const document = parse(
       'mutation ($input: SignInInput!) { signIn(input: $input) { ... on SignedIn { token } ... on UserError { message } } }',
     );
-    const input = { email: 'admin@rookery.local', password: 'correct horse' };
-    const result = await control.execute('accounts', { document, variables: { input } }, undefined);
+    const input = { email: 'admin@rookery.local', password: PASSWORD };
+    const result = await control.execute('accounts', { document, variables: { input } }, {});
     return (result as { data: { signIn: { token: string } } }).data.signIn;
   }
 

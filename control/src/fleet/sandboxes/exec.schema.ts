@@ -1,7 +1,6 @@
-import { fromGlobalId } from '../../kernel/global-id.ts';
+import { fromGlobalId, NO_SUCH_ROW } from '../../kernel/global-id.ts';
 import { InvalidInput, NotFound, NotPermitted, UserError } from '../../kernel/user-errors.ts';
 import type { FleetBuilder } from '../builder.ts';
-import { NO_SUCH_ROW } from '../shared.schema.ts';
 import type { ExecEvent } from '../tunnels/host-client.ts';
 import { exitCodeOf, type ExecExit, type ExecOutput } from './exec.output.ts';
 import { HostUnavailable, SandboxNotRunning, type ExecStreamItem } from './exec.service.ts';
@@ -86,7 +85,7 @@ export function addExec(builder: FleetBuilder): void {
     execInSandbox: t.field({
       type: ExecCompleted,
       description:
-        'Runs a command to its end and answers with what it printed. Waits for a sandbox that is still starting.',
+        'Runs a command to its end and answers with what it printed. Waits for a sandbox that is still starting, and resumes one that was paused for being idle.',
       errors: {
         types: [InvalidInput, NotFound, NotPermitted, SandboxNotRunning, HostUnavailable],
         union: { name: 'ExecInSandboxResult' },

@@ -12,6 +12,7 @@ import type { FleetDatabase, SandboxRow } from '../tables.ts';
 import type { ExecEvent } from '../tunnels/host-client.ts';
 import type { HostClientPool } from '../tunnels/host-client-pool.ts';
 import { collect, inChunks, MAX_OUTPUT_BYTES, withinTime, type ExecOutput } from './exec.output.ts';
+import type { SandboxOperations } from './sandbox-operations.service.ts';
 import type { SandboxService } from './sandbox.service.ts';
 import type { SandboxStatus } from './sandbox.state.ts';
 
@@ -102,6 +103,8 @@ function tooLong(limit: number): string {
   return `must be at most ${limit} bytes`;
 }
 
+type ExecRequestInput = z.output<ReturnType<typeof execInput>>;
+
 const collectedInput = execInput(MAX_COLLECTED_SECONDS, 60);
 const streamedInput = execInput(MAX_STREAMED_SECONDS, 3_600);
 
@@ -116,6 +119,7 @@ export interface ExecServiceDeps {
   readonly hub: EventHub;
   readonly pool: HostClientPool;
   readonly sandboxes: SandboxService;
+  readonly operations: SandboxOperations;
 }
 
 /** Runs commands in sandboxes, through the tunnel of their host. */
@@ -128,20 +132,33 @@ export class ExecService {
 
   /**
    * Runs a command to its end and collects what it printed. Waits a while for a sandbox that is
-   * still starting.
+   * still starting, and resumes one that was paused for being idle.
    *
    * @throws {InvalidInput | NotFound | NotPermitted | SandboxNotRunning | HostUnavailable}
    */
   async run(viewer: Viewer | null, sandboxId: string, input: unknown): Promise<ExecOutput> {
-    const sandbox = await this.#authorized(viewer, sandboxId);
+    const someone = signedIn(viewer);
+    const sandbox = await this.#authorized(someone, sandboxId);
     const request = parseInput(collectedInput, input);
-    const events = await this.#open(sandbox, request, MAX_OUTPUT_BYTES);
+    try {
+      return await this.#collected(someone, sandbox, request);
+    } catch (error) {
+      if (!isRefusal(error)) throw asUserError(error, sandbox);
+      // The host refused it, so it has not begun: it may just have been paused for being idle.
+      const woken = await this.#deps.operations.wake(someone, sandbox, true);
+      if (woken.generation <= sandbox.generation) throw asUserError(error, sandbox);
+      return await this.#collected(someone, woken, request).catch((again: unknown) => {
+        throw asUserError(again, woken);
+      });
+    }
+  }
+
+  async #collected(viewer: Viewer, sandbox: SandboxRow, request: ExecRequestInput): Promise<ExecOutput> {
+    const events = await this.#open(viewer, sandbox, request, MAX_OUTPUT_BYTES);
     try {
       const output = await collect(events);
       if (!output) throw lost();
       return output;
-    } catch (error) {
-      throw asUserError(error, sandbox);
     } finally {
       await events.return?.();
     }
@@ -158,7 +175,7 @@ export class ExecService {
     const someone = signedIn(viewer);
     try {
       const sandbox = await this.#authorized(someone, sandboxId);
-      const events = await this.#open(sandbox, parseInput(streamedInput, input), null);
+      const events = await this.#open(someone, sandbox, parseInput(streamedInput, input), null);
       const items = endWith<ExecStreamItem>(endingWithExit(inChunks(events)), (error) => {
         const known = asUserError(error, sandbox);
         if (known instanceof UserError) return known;
@@ -179,11 +196,12 @@ export class ExecService {
   }
 
   async #open(
+    viewer: Viewer,
     sandbox: SandboxRow,
-    { command, cwd, env, stdin, timeoutSeconds }: z.output<ReturnType<typeof execInput>>,
+    { command, cwd, env, stdin, timeoutSeconds }: ExecRequestInput,
     maxOutputBytes: number | null,
   ): Promise<AsyncIterableIterator<ExecEvent>> {
-    const running = await this.#whenStarted(sandbox);
+    const running = await this.#whenStarted(await this.#deps.operations.wake(viewer, sandbox));
     if (running.status === 'MISSING') throw new HostUnavailable('The sandbox’s host has not been heard from.');
     if (running.status !== 'RUNNING') throw new SandboxNotRunning(running);
     const host = await this.#deps.pool.find(running.hostId);
@@ -223,6 +241,10 @@ export class ExecService {
 
 const lost = (): HostUnavailable =>
   new HostUnavailable('The host was lost while the command ran; how it ended is not known.');
+
+/** Whether the host has refused to begin. */
+const isRefusal = (error: unknown): boolean =>
+  error instanceof RookeryError && (error.code === 'NOT_FOUND' || error.code === 'CONFLICT');
 
 /** What went wrong on the host, as the caller is told; what is no news to a caller stays as it is. */
 function asUserError(error: unknown, sandbox: SandboxRow): unknown {

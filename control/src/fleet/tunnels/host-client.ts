@@ -94,7 +94,9 @@ export class HostClient {
     const input: ExecInput = { ...request, streamId, windowBytes: EXEC_WINDOW_BYTES };
     let unsubscribe = (): void => {};
     let waiting = 0;
-    const events = new PushIterator<ExecEvent>(() => unsubscribe());
+    // Not at once: graphql-ws counts a subscription twice that is left while its last result is being handed out,
+    // if its completion comes with it, and then closes the tunnel because nobody seems to need it.
+    const events = new PushIterator<ExecEvent>(() => void setImmediate(() => unsubscribe()));
     unsubscribe = this.#client.subscribe<ExecSubscription>(
       { query: EXEC, variables: { input } },
       {
