@@ -11,6 +11,7 @@ import { openDatabase, type DatabaseConnection } from './database/database.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
 import { EventHub } from './kernel/events/event-hub.ts';
 import { EventLog } from './kernel/events/event-log.ts';
+import { Leadership } from './kernel/leadership.ts';
 import { LoopDriver, type LoopStatus } from './kernel/loops.ts';
 import { joinReplicas } from './kernel/replica.ts';
 import { SigningKeys } from './kernel/signing-keys.ts';
@@ -69,6 +70,10 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
 
   const loops = new LoopDriver(log.child({ part: 'loops' }));
   const replica = stack.use(await joinReplicas(database, loops));
+  const leadership = stack.use(
+    new Leadership({ url: databaseUrl, replicaId: replica.id, log: log.child({ part: 'leadership' }) }),
+  );
+  await leadership.start();
   const sockets = new AgentSockets();
   let agentUrl = '';
   const fleet = stack.use(
@@ -79,6 +84,7 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
       keys,
       accounts: accounts.port,
       loops,
+      leadership,
       replicaId: replica.id,
       settings: {
         heartbeatMs: config.ROOKERY_HEARTBEAT_MS,

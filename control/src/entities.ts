@@ -4,7 +4,10 @@ import { UserSchema } from './accounts/users/user.entity.ts';
 import { HostIdentitySchema, RefreshTokenSchema, RegistrationTokenSchema } from './fleet/enrolment/enrolment.entity.ts';
 import { EventHeadSchema, EventSchema } from './kernel/events/event.entity.ts';
 import { HostLeaseSchema, HostSchema } from './fleet/hosts/host.entity.ts';
+import { FleetHealthSchema } from './fleet/monitor/fleet-health.entity.ts';
+import { OrphanSchema } from './fleet/sandboxes/orphan.entity.ts';
 import { SandboxSchema } from './fleet/sandboxes/sandbox.entity.ts';
+import { LeadershipSchema } from './kernel/leadership.entity.ts';
 import { ReplicaSchema } from './kernel/replica.entity.ts';
 import { SigningKeySchema } from './kernel/signing-key.entity.ts';
 
@@ -16,9 +19,12 @@ export const entities = [
   SessionSchema,
   SigningKeySchema,
   ReplicaSchema,
+  LeadershipSchema,
   HostSchema,
   HostLeaseSchema,
   SandboxSchema,
+  OrphanSchema,
+  FleetHealthSchema,
   EventSchema,
   EventHeadSchema,
   RegistrationTokenSchema,

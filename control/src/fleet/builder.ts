@@ -3,6 +3,7 @@ import { createSubgraphBuilder, type SubgraphContext } from '../kernel/graphql.t
 import type { EventHub } from '../kernel/events/event-hub.ts';
 import type { HostDeletion } from './hosts/host-deletion.service.ts';
 import type { HostService } from './hosts/host.service.ts';
+import type { FleetHealthService } from './monitor/fleet-health.service.ts';
 import type { ExecService } from './sandboxes/exec.service.ts';
 import type { SandboxService } from './sandboxes/sandbox.service.ts';
 import type { HostLeaseRow, HostRow, SandboxRow } from './tables.ts';
@@ -12,6 +13,7 @@ export interface FleetServices {
   readonly deletion: HostDeletion;
   readonly sandboxes: SandboxService;
   readonly exec: ExecService;
+  readonly health: FleetHealthService;
   readonly hub: EventHub;
 }
 

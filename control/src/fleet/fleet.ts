@@ -3,6 +3,7 @@ import type { Logger } from '@rookery/wire/log.ts';
 import DataLoader from 'dataloader';
 import type { GraphQLSchema } from 'graphql';
 import type { DatabaseConnection } from '../database/database.ts';
+import type { Leadership } from '../kernel/leadership.ts';
 import type { LoopDriver } from '../kernel/loops.ts';
 import type { AccountsPort } from '../kernel/ports.ts';
 import type { SigningKeys } from '../kernel/signing-keys.ts';
@@ -19,6 +20,10 @@ import { HostDeletion } from './hosts/host-deletion.service.ts';
 import { HostPresence } from './hosts/host-presence.service.ts';
 import { addHosts } from './hosts/host.schema.ts';
 import { HostService } from './hosts/host.service.ts';
+import { addFleetHealth } from './monitor/fleet-health.schema.ts';
+import { FleetHealthService } from './monitor/fleet-health.service.ts';
+import { InterruptionWatch, toleranceFor } from './monitor/interruption-watch.ts';
+import { HostMonitor } from './monitor/monitor.service.ts';
 import { Convergence } from './sandboxes/convergence.service.ts';
 import { ExecService } from './sandboxes/exec.service.ts';
 import { addSandboxes } from './sandboxes/sandbox.schema.ts';
@@ -43,6 +48,7 @@ export interface FleetDeps {
   readonly keys: SigningKeys;
   readonly accounts: AccountsPort;
   readonly loops: LoopDriver;
+  readonly leadership: Leadership;
   readonly replicaId: string;
   readonly settings: FleetSettings;
   /** Where agents reach control, without a slash at the end. */
@@ -67,12 +73,25 @@ export function fleetSchema(): GraphQLSchema {
   builder.subscriptionType({});
   const shared = addShared(builder);
   addHosts(builder, shared, addSandboxes(builder, shared));
+  addFleetHealth(builder, shared);
   return builder.toSubGraphSchema({});
 }
 
 /** Hosts, sandboxes and everything that moves them. */
 export async function createFleet(deps: FleetDeps): Promise<Fleet> {
-  const { database: connection, hub, accounts, keys, loops, replicaId, settings, agentUrl, disconnectHost, log } = deps;
+  const {
+    database: connection,
+    hub,
+    accounts,
+    keys,
+    loops,
+    leadership,
+    replicaId,
+    settings,
+    agentUrl,
+    disconnectHost,
+    log,
+  } = deps;
   const database = connection.as<FleetTables>();
   const events = deps.events.as<FleetTables>();
 
@@ -97,15 +116,31 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
   const { cpuOvercommit } = settings;
   const sandboxes = new SandboxService({ database, events, hub, accounts, convergence, cpuOvercommit });
   const exec = new ExecService({ database, hub, pool, sandboxes });
-  const services: FleetServices = { hosts, deletion, sandboxes, exec, hub };
+  const health = new FleetHealthService({ database, events });
+  const services: FleetServices = { hosts, deletion, sandboxes, exec, health, hub };
 
+  const leaseMs = settings.unreachableAfterMs;
+  const watch = new InterruptionWatch(toleranceFor(leaseMs));
+  const monitor = new HostMonitor({
+    store: {
+      evidence: (lease) => presence.evidence(lease),
+      silence: (term, cutoff, quota) => presence.silence(term, cutoff, quota),
+      markMissing: (term) => presence.markMissing(term),
+      publish: (term, verdict, evidence) => health.publish(term, verdict, evidence),
+    },
+    watch,
+    leaseMs,
+    log: log.child({ part: 'monitor' }),
+  });
   addFleetLoops(loops, {
+    leadership,
     events,
     presence,
+    monitor,
     convergence,
     deletion,
     tunnels: pool,
-    unreachableAfterMs: settings.unreachableAfterMs,
+    leaseMs,
   });
   const enrolment = new Enrolment({ database, events, keys, log });
   return {
@@ -114,6 +149,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     agentChannel: { enrolment, heartbeats, convergence, heartbeatMs: settings.heartbeatMs },
     tunnels: pool,
     async [Symbol.asyncDispose]() {
+      watch[Symbol.dispose]();
       await pool[Symbol.asyncDispose]();
       await convergence.idle();
     },

@@ -26,7 +26,10 @@ export async function joinReplicas(connection: DatabaseConnection, loops: LoopDr
   const { query } = connection.as<Tables>();
   const id = uuidv7();
   const beat = async (): Promise<number> => {
-    await sql`insert into replicas (id) values (${id}) on conflict (id) do update set seen_at = now()`.execute(query);
+    const statuses = JSON.stringify(loops.statuses());
+    await sql`
+      insert into replicas (id, loops) values (${id}, ${statuses}::jsonb)
+      on conflict (id) do update set seen_at = now(), loops = ${statuses}::jsonb`.execute(query);
     const { numDeletedRows } = await query
       .deleteFrom('Replica')
       .where('seenAt', '<', sql<Date>`now() - ${FORGOTTEN_AFTER_MS} * interval '1 ms'`)
@@ -36,7 +39,7 @@ export async function joinReplicas(connection: DatabaseConnection, loops: LoopDr
   await beat();
   loops.add({
     name: 'replica-heartbeat',
-    description: 'Says that this control process lives.',
+    description: 'Says that this control process lives, and how its loops went.',
     periodMs: BEAT_MS,
     run: beat,
   });
