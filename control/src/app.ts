@@ -89,6 +89,7 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
       settings: {
         heartbeatMs: config.ROOKERY_HEARTBEAT_MS,
         unreachableAfterMs: config.ROOKERY_UNREACHABLE_AFTER_MS,
+        orphanMinAgeMs: config.ROOKERY_ORPHAN_MIN_AGE_MS,
         cpuOvercommit: config.ROOKERY_CPU_OVERCOMMIT,
       },
       agentUrl: () => agentUrl,

@@ -21,6 +21,8 @@ export const controlConfigSchema = z.object({
   ROOKERY_HEARTBEAT_MS: configField.milliseconds(15_000),
   /** Silence after which a host counts as unreachable. */
   ROOKERY_UNREACHABLE_AFTER_MS: configField.milliseconds(90_000),
+  /** How long a sandbox that a host runs and nobody wants must have been one before it is removed. */
+  ROOKERY_ORPHAN_MIN_AGE_MS: configField.milliseconds(5 * 60_000),
   /** Virtual CPUs that may be promised for each core. */
   ROOKERY_CPU_OVERCOMMIT: z.coerce.number().min(0.1).max(64).default(1),
   /** First platform admin; a password is made up when none is given. */

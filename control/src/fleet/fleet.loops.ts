@@ -18,6 +18,8 @@ export interface FleetLoopsDeps {
   readonly tunnels: HostClientPool;
   /** Silence after which a host is lost, in ms. */
   readonly leaseMs: number;
+  /** See `FleetSettings`. */
+  readonly orphanMinAgeMs: number;
 }
 
 /**
@@ -27,7 +29,7 @@ export interface FleetLoopsDeps {
  * process, its tunnels and the sandboxes behind them, each process does for itself.
  */
 export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
-  const { leadership, events, presence, monitor, convergence, deletion, tunnels, leaseMs } = deps;
+  const { leadership, events, presence, monitor, convergence, deletion, tunnels, leaseMs, orphanMinAgeMs } = deps;
 
   loops.add({
     name: 'event-sequencer',
@@ -58,6 +60,12 @@ export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
     description: 'Pushes sandboxes that are not what they should be, on hosts that can be reached.',
     periodMs: 10_000,
     run: () => convergence.converge(),
+  });
+  loops.add({
+    name: 'orphans',
+    description: 'Looks again at sandboxes that hosts run and nobody wants.',
+    periodMs: Math.min(30_000, Math.max(500, orphanMinAgeMs / 4)),
+    run: () => convergence.rereadOrphans(),
   });
   loops.add({
     name: 'host-deletion',

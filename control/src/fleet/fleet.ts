@@ -25,6 +25,7 @@ import { FleetHealthService } from './monitor/fleet-health.service.ts';
 import { InterruptionWatch, toleranceFor } from './monitor/interruption-watch.ts';
 import { HostMonitor } from './monitor/monitor.service.ts';
 import { Convergence } from './sandboxes/convergence.service.ts';
+import { SandboxTables } from './sandboxes/sandbox.books.ts';
 import { ExecService } from './sandboxes/exec.service.ts';
 import { addSandboxes } from './sandboxes/sandbox.schema.ts';
 import { SandboxService } from './sandboxes/sandbox.service.ts';
@@ -37,6 +38,8 @@ export interface FleetSettings {
   readonly heartbeatMs: number;
   /** Silence after which a host counts as unreachable, in ms. */
   readonly unreachableAfterMs: number;
+  /** How long a sandbox that nobody wants must have been one before it is removed, in ms. */
+  readonly orphanMinAgeMs: number;
   /** Virtual CPUs that may be promised for each core. */
   readonly cpuOvercommit: number;
 }
@@ -104,7 +107,12 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     },
     onLost: (hostId) => presence.tunnelLost(hostId),
   });
-  const convergence = new Convergence({ database, events, pool, log: log.child({ part: 'convergence' }) });
+  const convergence = new Convergence({
+    books: new SandboxTables({ database, events }),
+    pool,
+    orphanMinAgeMs: settings.orphanMinAgeMs,
+    log: log.child({ part: 'convergence' }),
+  });
   const heartbeats = new Heartbeats({ database, presence, log });
 
   const hosts = new HostService({ database, events, hub, accounts, agentUrl });
@@ -141,6 +149,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     deletion,
     tunnels: pool,
     leaseMs,
+    orphanMinAgeMs: settings.orphanMinAgeMs,
   });
   const enrolment = new Enrolment({ database, events, keys, log });
   return {

@@ -45,7 +45,8 @@ export async function transitionSandbox(
   return { row, transition };
 }
 
-async function release(tx: FleetTransaction, record: RecordChanges, sandbox: SandboxRow): Promise<void> {
+/** Gives back what a sandbox has reserved on its host. The caller has cleared `holdsReservation` on the locked row. */
+export async function release(tx: FleetTransaction, record: RecordChanges, sandbox: SandboxRow): Promise<void> {
   const host = await tx
     .updateTable('Host')
     .set({
