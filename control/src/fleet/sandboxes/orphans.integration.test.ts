@@ -97,7 +97,11 @@ test('many sandboxes that went missing with their host are back by one inventory
   agent.sandboxes.delete(lost);
   const before = Number((await sql.query('select count(*) from events')).rows[0].count);
   await agent.report(true);
-  expect([await statusOf(ids[0] as string), await statusOf(ids[1] as string), await statusOf(ids[2] as string)]).toEqual(['STOPPED', 'RUNNING', 'RUNNING']);
+  expect([
+    await statusOf(ids[0] as string),
+    await statusOf(ids[1] as string),
+    await statusOf(ids[2] as string),
+  ]).toEqual(['STOPPED', 'RUNNING', 'RUNNING']);
   const types = (await sql.query(`select type from events order by id offset ${before}`)).rows.map(({ type }) => type);
   expect(types.sort()).toEqual(['host.reservation_released', 'sandbox.running', 'sandbox.running', 'sandbox.stopped']);
   expect(await control.fleet.services.hosts.findForControl(agent.hostId)).toMatchObject({ allocatedSandboxes: 2 });

@@ -1,5 +1,4 @@
 import { CloseCode } from '@rookery/wire/close-codes.ts';
-import { RookeryError } from '@rookery/wire/errors.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { createClient, type Client } from 'graphql-ws';
 import type { WebSocket } from 'ws';
@@ -145,14 +144,22 @@ function reverseClient(socket: WebSocket): Client {
 function adoptedSocket(socket: WebSocket): unknown {
   let used = false;
   const AdoptedSocket = function (): WebSocket {
-    // For a subscription that comes after the end graphql-ws would "dial" again, and wait for a socket that is closed.
-    if (used) throw new RookeryError('UNAVAILABLE', 'The host’s connection is closed.');
+    // For a subscription that comes after the end graphql-ws "dials" again. A throw in here would end the process as an unhandled
+    // rejection, with the subscription none the wiser: it gets a socket that closes.
+    if (used) return closedSocket();
     used = true;
     // The client sets its handlers right after construction; the socket has long been open.
     queueMicrotask(() => socket.onopen?.({ type: 'open', target: socket } as never));
     return socket;
   };
   return Object.assign(AdoptedSocket, { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 });
+}
+
+/** A socket whose end is all that there is to tell of it. */
+function closedSocket(): WebSocket {
+  const socket = { readyState: 3, send: () => {}, close: () => {}, onclose: (_event: object): void => {} };
+  queueMicrotask(() => socket.onclose({ code: 1006, reason: 'The host’s connection is closed.', wasClean: false }));
+  return socket as unknown as WebSocket;
 }
 
 /** `dispose` rejects when it comes while the client is connecting; nobody waits for that. */
