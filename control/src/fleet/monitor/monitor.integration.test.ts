@@ -163,6 +163,7 @@ describe('the health of the fleet', () => {
   });
 
   test('names the loop that failed, and why', async () => {
+    await healthIs({ state: 'OBSERVING' });
     await sql.query('alter table host_leases rename to gone');
     await vi.waitFor(async () => {
       const loops = (await health())?.replicas[0]?.loops ?? [];
