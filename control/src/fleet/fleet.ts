@@ -133,6 +133,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     store: {
       evidence: (lease) => presence.evidence(lease),
       silence: (term, cutoff, quota) => presence.silence(term, cutoff, quota),
+      clampLeases: (term) => presence.clampLeases(term),
       markMissing: (term) => presence.markMissing(term),
       publish: (term, verdict, evidence) => health.publish(term, verdict, evidence),
     },

@@ -130,6 +130,18 @@ test('a host whose beat is being written at this moment is not silent', async ()
   expect(await hostOf(host.id)).toMatchObject({ status: 'ONLINE' });
 });
 
+test('a lease from the future, written before the clock was put back, is dated now; others are left as they are', async () => {
+  const [ahead, behind] = [await newHost(-3_600_000), await newHost(60_000)];
+  await presence.clampLeases(LEADER);
+  expect(await presence.evidence(30_000)).toMatchObject({ heard: 1, silent: 1 });
+  const { now } = await presence.evidence(30_000);
+  const seen = async (id: string) =>
+    (await database.query.selectFrom('HostLease').select('seenAt').where('hostId', '=', id).executeTakeFirstOrThrow())
+      .seenAt;
+  expect((await seen(ahead.id)).getTime()).toBeLessThanOrEqual(now.getTime());
+  expect((await seen(behind.id)).getTime()).toBeLessThan(now.getTime() - 59_000);
+});
+
 test('the evidence counts who was heard, who is silent, and who was lost together and not long ago', async () => {
   await newHost(1_000);
   await newHost(91_000);

@@ -159,6 +159,30 @@ export class HostPresence {
   }
 
   /**
+   * Dates leases now that are dated in the future, because the database's clock was put back.
+   *
+   * @throws {FencedOff}
+   */
+  async clampLeases(term: Term): Promise<void> {
+    await this.#database.transaction(async (tx) => {
+      await term.fence(tx);
+      await tx
+        .updateTable('HostLease')
+        .set({ seenAt: sql<Date>`now()` })
+        .where('hostId', 'in', (ahead) =>
+          // One that is being written at this moment will be dated right.
+          ahead
+            .selectFrom('HostLease')
+            .select('hostId')
+            .where('seenAt', '>', sql<Date>`now()`)
+            .forUpdate()
+            .skipLocked(),
+        )
+        .execute();
+    });
+  }
+
+  /**
    * Declares hosts unreachable that have not been heard since `cutoff`. Reversible.
    *
    * The cutoff is a moment and not an age: however long this process sleeps between the judgement and its

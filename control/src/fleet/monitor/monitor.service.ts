@@ -17,6 +17,8 @@ export interface MonitorStore {
   evidence(leaseMs: number): Promise<Evidence & { readonly now: Date; readonly cutoff: Date }>;
   silence(term: Term, cutoff: Date, quota: number): Promise<number>;
   markMissing(term: Term): Promise<number>;
+  /** Leases that are dated in the future, because a clock was put back, are dated now. */
+  clampLeases(term: Term): Promise<void>;
   publish(term: Term, verdict: Verdict, evidence: Evidence): Promise<void>;
 }
 
@@ -41,6 +43,8 @@ export class HostMonitor {
   readonly #now: () => number;
   #memory: MonitorMemory;
   #epoch: number | undefined;
+  /** A clock may have been put back, unnoticed by us: a lease from the future would hide a dead host for as long as the jump. */
+  #mustClamp = true;
 
   constructor(deps: HostMonitorDeps) {
     this.#deps = deps;
@@ -64,6 +68,10 @@ export class HostMonitor {
       // After the evidence, whose answer may have taken long, and not only before.
       const interruption = watch.take();
       if (interruption) this.#listen(interruption);
+      if (this.#mustClamp) {
+        await store.clampLeases(term);
+        this.#mustClamp = false;
+      }
 
       const verdict = judge(this.#memory, evidence, this.#now(), leaseMs);
       this.#memory = verdict.memory;
@@ -83,6 +91,7 @@ export class HostMonitor {
 
   #listen(reason: Interruption): void {
     const { leaseMs, log } = this.#deps;
+    this.#mustClamp = true;
     this.#memory = interrupted(this.#memory, reason, this.#now(), leaseMs);
     log.info({ reason, leaseMs }, 'the monitor listens for a full lease before it judges');
   }
