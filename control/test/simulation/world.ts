@@ -59,6 +59,7 @@ export class World {
   #chaos = true;
   /** Since when control has listened without a break, as far as it is to notice. */
   #listeningSince: number;
+  #lastInterruption = 'its start';
   /** When each host was really heard last. */
   readonly #heardAt = new Map<string, number>();
 
@@ -110,7 +111,7 @@ export class World {
 
   #startControl(): void {
     if (this.#control?.process.alive) return;
-    this.#listeningSince = this.time.now;
+    this.#interrupted('its start', this.time.now);
     this.#control = SimControl.start({
       name: 'control',
       time: this.time,
@@ -258,19 +259,18 @@ export class World {
         const ms = random.between(500, 150_000);
         control.process.stoppedUntil = time.now + ms;
         this.#stoppedAt.set(control.process, time.now);
-        if (ms > NOTICED_STOP_MS) this.#listeningSince = time.now + ms;
+        if (ms > NOTICED_STOP_MS) this.#interrupted(`a stop of ${ms} ms`, time.now + ms);
         return;
       }
       case 'databaseOutage': {
         const ms = random.between(500, 60_000);
-        this.#databaseDownUntil = time.now + ms;
-        if (ms > NOTICED_STOP_MS) this.#listeningSince = Math.max(this.#listeningSince, time.now + ms);
+        this.#databaseDownUntil = Math.max(this.#databaseDownUntil, time.now + ms);
+        if (ms > NOTICED_STOP_MS) this.#interrupted(`a database outage of ${ms} ms`, time.now + ms);
         return;
       }
       case 'databaseClockJump':
         this.#databaseOffset += random.between(20_000, 400_000) * (random.chance(0.7) ? 1 : -1);
-        this.#listeningSince = Math.max(this.#listeningSince, time.now);
-        return;
+        return this.#interrupted('a jump of the database’s clock', time.now);
       case 'wallClockJump':
         this.#wallOffset += random.between(20_000, 400_000) * (random.chance(0.5) ? 1 : -1);
         return;
@@ -285,6 +285,13 @@ export class World {
     if (this.#control) this.#control.process.stoppedUntil = 0;
     this.#startControl();
     for (const machine of this.#machines) this.#startAgent(machine);
+  }
+
+  /** Control does not listen until a moment, and must know. */
+  #interrupted(why: string, until: number): void {
+    if (until < this.#listeningSince) return;
+    this.#listeningSince = until;
+    this.#lastInterruption = why;
   }
 
   // The truth
@@ -339,7 +346,9 @@ export class World {
     if (silentFor < LEASE_MS) this.#violate(`host ${host.id} was declared lost ${silentFor} ms after it was heard`);
     const listenedFor = now - this.#listeningSince;
     if (listenedFor < LEASE_MS)
-      this.#violate(`host ${host.id} was declared lost although control has listened for ${listenedFor} ms only`);
+      this.#violate(
+        `host ${host.id} was declared lost although control has listened for ${listenedFor} ms only since ${this.#lastInterruption}`,
+      );
     const hosts = [...this.books.hosts.values()].filter(({ status }) => status === 'ONLINE');
     const silent = hosts.filter(({ id }) => now - (this.#heardAt.get(id) ?? 0) >= LEASE_MS).length;
     // Some may have fallen silent since the evidence was taken.
