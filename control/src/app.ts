@@ -91,6 +91,7 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
         unreachableAfterMs: config.ROOKERY_UNREACHABLE_AFTER_MS,
         orphanMinAgeMs: config.ROOKERY_ORPHAN_MIN_AGE_MS,
         cpuOvercommit: config.ROOKERY_CPU_OVERCOMMIT,
+        placementStrategy: config.ROOKERY_PLACEMENT_STRATEGY,
       },
       agentUrl: () => agentUrl,
       disconnectHost: (hostId, code, reason) => sockets.disconnect(hostId, code, reason),

@@ -1,6 +1,8 @@
 import { configField } from '@rookery/wire/config.ts';
 import { z } from 'zod';
 
+const STRATEGIES = { 'round-robin': 'ROUND_ROBIN', 'least-loaded': 'LEAST_LOADED', 'bin-pack': 'BIN_PACK' } as const;
+
 /** Settings of a control process, by environment variable. */
 export const controlConfigSchema = z.object({
   /** External PostgreSQL. */
@@ -25,6 +27,11 @@ export const controlConfigSchema = z.object({
   ROOKERY_ORPHAN_MIN_AGE_MS: configField.milliseconds(5 * 60_000),
   /** Virtual CPUs that may be promised for each core. */
   ROOKERY_CPU_OVERCOMMIT: z.coerce.number().min(0.1).max(64).default(1),
+  /** Which of the hosts that fit gets a sandbox. */
+  ROOKERY_PLACEMENT_STRATEGY: z
+    .enum(['round-robin', 'least-loaded', 'bin-pack'], 'must be round-robin, least-loaded or bin-pack')
+    .default('round-robin')
+    .transform((name) => STRATEGIES[name]),
   /** First platform admin; a password is made up when none is given. */
   ROOKERY_ADMIN_EMAIL: z.email('must be an e-mail address').optional(),
   ROOKERY_ADMIN_PASSWORD: z.string().min(8, 'must have at least 8 characters').optional(),

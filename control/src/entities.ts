@@ -3,6 +3,7 @@ import { MembershipSchema, TeamSchema } from './accounts/teams/team.entity.ts';
 import { UserSchema } from './accounts/users/user.entity.ts';
 import { HostIdentitySchema, RefreshTokenSchema, RegistrationTokenSchema } from './fleet/enrolment/enrolment.entity.ts';
 import { EventHeadSchema, EventSchema } from './kernel/events/event.entity.ts';
+import { HostDrainSchema } from './fleet/hosts/host-drain.entity.ts';
 import { HostLeaseSchema, HostSchema } from './fleet/hosts/host.entity.ts';
 import { FleetHealthSchema } from './fleet/monitor/fleet-health.entity.ts';
 import { OrphanSchema } from './fleet/sandboxes/orphan.entity.ts';
@@ -22,6 +23,7 @@ export const entities = [
   LeadershipSchema,
   HostSchema,
   HostLeaseSchema,
+  HostDrainSchema,
   SandboxSchema,
   OrphanSchema,
   FleetHealthSchema,

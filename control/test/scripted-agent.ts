@@ -30,6 +30,8 @@ export interface ObservedSandbox {
   readonly statusReason: string | null;
   readonly startedAt: string | null;
   readonly lastActiveAt: string | null;
+  readonly autoPaused?: boolean;
+  readonly errorCause?: 'HOST' | 'SANDBOX';
 }
 
 /** The key with which a machine proves itself. */
@@ -131,11 +133,15 @@ export class ScriptedAgent implements AsyncDisposable {
   readonly sandboxes = new Map<string, ObservedSandbox>();
   readonly applied: { spec: SandboxSpecInput; generation: number }[] = [];
   readonly removed: { id: string; generation: number }[] = [];
-  /** What applying does; by default the sandbox runs. */
+  /** What applying does; by default the sandbox becomes what is wanted. */
   onApply: (spec: SandboxSpecInput, generation: number) => ObservedSandbox | Promise<ObservedSandbox> = (
     spec,
     generation,
-  ) => running(spec.id, generation);
+  ) => ({ ...running(spec.id, generation), status: spec.desiredState });
+  /** What running a command does; by default it is refused. */
+  onExec: (input: { sandboxId: string; command: string[] }) => AsyncIterable<object> = () => {
+    throw new GraphQLError('not scripted');
+  };
   epoch = 1;
   readonly key: MachineKey;
   readonly #agentUrl: string;
@@ -196,9 +202,7 @@ export class ScriptedAgent implements AsyncDisposable {
           },
         },
         subscription: {
-          exec: () => {
-            throw new GraphQLError('not scripted');
-          },
+          exec: ({ input }: { input: { sandboxId: string; command: string[] } }) => this.onExec(input),
         },
       },
     });

@@ -30,6 +30,8 @@ export interface HostSpecs {
   readonly bootId: string;
   readonly runtime: { readonly name: string; readonly version: string } | null;
   readonly conditions: readonly AgentCondition[];
+  /** Templates that sandboxes can be made of here. */
+  readonly templates: readonly string[];
   /** Where the machine is, when its operator says so. */
   readonly provider: string | null;
   readonly availabilityZone: string | null;
@@ -83,6 +85,7 @@ export async function measureHost(
       bootId,
       runtime: runtime ? { name: runtime.name, version: runtime.version } : null,
       conditions,
+      templates: ['host'],
       provider: location.provider ?? null,
       availabilityZone: location.zone ?? null,
     },

@@ -1,4 +1,4 @@
-import type { ObservedStatus, SandboxRecord } from './sandbox.state.ts';
+import { isAutoPaused, type ErrorCause, type ObservedStatus, type SandboxRecord } from './sandbox.state.ts';
 
 /** What control is told of one sandbox; the shape of the protocol. */
 export interface ObservedSandbox {
@@ -8,6 +8,9 @@ export interface ObservedSandbox {
   readonly statusReason: string | null;
   readonly startedAt: string | null;
   readonly lastActiveAt: string | null;
+  /** Paused by this host because it was idle, and not acknowledged yet. */
+  readonly autoPaused: boolean;
+  readonly errorCause: ErrorCause | null;
 }
 
 export interface Inventory {
@@ -24,4 +27,6 @@ export const observed = (record: SandboxRecord): ObservedSandbox => ({
   statusReason: record.statusReason,
   startedAt: record.startedAt,
   lastActiveAt: record.lastActiveAt,
+  autoPaused: isAutoPaused(record),
+  errorCause: record.status === 'ERROR' ? record.errorCause : null,
 });

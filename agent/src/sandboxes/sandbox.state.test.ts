@@ -3,8 +3,11 @@ import { describe, expect, it } from 'vitest';
 import { CONTAINER_STATUSES, type ContainerStatus } from '../runtime/runtime.ts';
 import {
   accept,
+  canIdle,
   failed,
   hold,
+  idleSince,
+  isAutoPaused,
   nextStep,
   OBSERVED_STATUSES,
   observe,
@@ -15,7 +18,7 @@ import {
 } from './sandbox.state.ts';
 
 const NOW = '2026-01-01T00:00:00.000Z';
-const spec = { id: 'box', name: 'box', template: 'host', vcpus: 1, memoryMb: 128, diskMb: 64 };
+const spec = { id: 'box', name: 'box', template: 'host', vcpus: 1, memoryMb: 128, diskMb: 64, timeoutSeconds: null };
 
 const newRecord = (overrides: Partial<SandboxRecord> = {}): SandboxRecord => ({
   spec,
@@ -27,10 +30,13 @@ const newRecord = (overrides: Partial<SandboxRecord> = {}): SandboxRecord => ({
   lastActiveAt: null,
   bootId: 'boot-1',
   hold: null,
+  idle: null,
+  errorCause: null,
   removing: false,
   ...overrides,
 });
 
+const IDLE = { since: NOW } as const;
 const HOLD = { reason: 'CONTROL_LOSS', since: NOW } as const;
 
 describe('nextStep', () => {
@@ -74,6 +80,7 @@ describe('nextStep', () => {
     expect(nextStep(newRecord({ status }), container)).toBe(whenRunning);
     expect(nextStep(newRecord({ status, desiredState: 'PAUSED' }), container)).toBe(whenPaused);
     expect(nextStep(newRecord({ status, hold: HOLD }), container)).toBe(whenPaused);
+    expect(nextStep(newRecord({ status, idle: IDLE }), container)).toBe(whenPaused);
   });
 });
 
@@ -121,13 +128,20 @@ describe('accept', () => {
     expect(accept(newRecord({ hold: HOLD, status: 'PAUSED' }), spec, 'RUNNING', 5, 'boot-1').hold).toBeNull();
   });
 
-  it.each(['STOPPED', 'ERROR'] as const)('starts a %s sandbox again only with a newer generation', (status) => {
-    expect(accept(newRecord({ status }), spec, 'RUNNING', 5, 'boot-1').status).toBe(status);
-    expect(accept(newRecord({ status }), spec, 'RUNNING', 6, 'boot-1')).toMatchObject({
-      status: 'STARTING',
-      generation: 6,
-      statusReason: null,
-    });
+  it('keeps a pause for inactivity with the same generation, and ends it with a newer one', () => {
+    const record = newRecord({ idle: IDLE, status: 'PAUSED' });
+    expect(accept(record, spec, 'RUNNING', 5, 'boot-1').idle).toEqual(IDLE);
+    expect(accept(record, spec, 'PAUSED', 6, 'boot-1').idle).toBeNull();
+    expect(accept(record, spec, 'RUNNING', 6, 'boot-1').idle).toBeNull();
+  });
+
+  it.each(['STOPPED', 'ERROR'] as const)('never starts a %s sandbox again', (status) => {
+    for (const generation of [5, 6]) {
+      expect(accept(newRecord({ status }), spec, 'RUNNING', generation, 'boot-1')).toMatchObject({
+        status,
+        generation,
+      });
+    }
   });
 });
 
@@ -142,6 +156,34 @@ describe('hold', () => {
     ]) {
       expect(hold(record, 'AGENT_EXIT', NOW)).toBe(record);
     }
+  });
+});
+
+describe('a pause for inactivity', () => {
+  const quiet = { ...spec, timeoutSeconds: 60 };
+
+  it('is for running sandboxes with a timeout', () => {
+    expect(canIdle(newRecord({ spec: quiet }))).toBe(true);
+    for (const record of [
+      newRecord(),
+      ...OBSERVED_STATUSES.filter((status) => status !== 'RUNNING').map((status) => newRecord({ spec: quiet, status })),
+      newRecord({ spec: quiet, desiredState: 'PAUSED' }),
+      newRecord({ spec: quiet, hold: HOLD }),
+      newRecord({ spec: quiet, idle: IDLE }),
+      newRecord({ spec: quiet, removing: true }),
+    ]) {
+      expect(canIdle(record)).toBe(false);
+      expect(idleSince(record, NOW)).toBe(record);
+    }
+  });
+
+  it('is told once the container is paused, and gone once it stopped', () => {
+    const idle = idleSince(newRecord({ spec: quiet }), NOW);
+    expect(isAutoPaused(idle)).toBe(false);
+    const paused = observe(idle, 'paused', 'boot-1', NOW);
+    expect(isAutoPaused(paused)).toBe(true);
+    expect(paused.statusReason).toBe('paused after 60 s without activity');
+    expect(isAutoPaused(observe(paused, 'stopped', 'boot-1', NOW))).toBe(false);
   });
 });
 
@@ -167,11 +209,12 @@ describe('any history', () => {
     fc.constant<Event>((record) => ({ record, container: 'stopped' })),
     fc.constant<Event>((record, container) => ({ record: hold(record, 'CONTROL_LOSS', NOW), container })),
     fc.constant<Event>((record, container) => ({ record: release(record), container })),
-    fc.constant<Event>((record, container) => ({ record: failed(record, 'test'), container })),
+    fc.constant<Event>((record, container) => ({ record: idleSince(record, NOW), container })),
+    fc.constant<Event>((record, container) => ({ record: failed(record, 'test', 'HOST'), container })),
     fc
       .tuple(fc.constantFrom('RUNNING' as const, 'PAUSED' as const), fc.integer({ min: 1, max: 9 }))
       .map(([desired, generation]): Event => (record, container) => ({
-        record: accept(record, spec, desired, generation, 'boot-1'),
+        record: accept(record, { ...spec, timeoutSeconds: 60 }, desired, generation, 'boot-1'),
         container,
       })),
   );
@@ -183,9 +226,7 @@ describe('any history', () => {
         for (const happens of events) {
           const next = happens(state.record, state.container);
           expect(next.record.generation).toBeGreaterThanOrEqual(state.record.generation);
-          if (state.record.status === 'STOPPED' && next.record.status === 'STARTING') {
-            expect(next.record.generation).toBeGreaterThan(state.record.generation);
-          }
+          if (state.record.status !== 'STARTING') expect(next.record.status).not.toBe('STARTING');
           state = next;
         }
         for (let i = 0; i < 5; i++) state = step(state.record, state.container);

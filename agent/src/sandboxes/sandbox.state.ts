@@ -9,6 +9,10 @@ export type DesiredState = 'RUNNING' | 'PAUSED';
 /** Why the agent paused a sandbox on its own account. */
 export type HoldReason = 'CONTROL_LOSS' | 'AGENT_EXIT';
 
+/** What made an attempt to start a sandbox fail: this host, or what was asked of it. */
+export const ERROR_CAUSES = ['HOST', 'SANDBOX'] as const;
+export type ErrorCause = (typeof ERROR_CAUSES)[number];
+
 export interface SandboxSpec {
   readonly id: string;
   readonly name: string;
@@ -16,6 +20,8 @@ export interface SandboxSpec {
   readonly vcpus: number;
   readonly memoryMb: number;
   readonly diskMb: number;
+  /** Inactivity after which it is paused, in seconds; null: never. */
+  readonly timeoutSeconds: number | null;
 }
 
 /** Everything the agent remembers of one sandbox, as it is written to disk. */
@@ -31,6 +37,13 @@ export interface SandboxRecord {
   readonly bootId: string;
   /** The journal of a pause by policy; as long as it stands, the sandbox is kept paused. */
   readonly hold: { readonly reason: HoldReason; readonly since: string } | null;
+  /**
+   * The journal of a pause for inactivity. It stands until a newer generation says that control knows
+   * of it, so that neither a lost report nor a repeated wish of before undoes it.
+   */
+  readonly idle: { readonly since: string } | null;
+  /** Of an `ERROR`. */
+  readonly errorCause: ErrorCause | null;
   /** Removal has begun and is finished also after a crash. */
   readonly removing: boolean;
 }
@@ -44,8 +57,9 @@ const HOLD_REASONS: Readonly<Record<HoldReason, string>> = {
 };
 
 /**
- * Takes a wish of control. A newer generation may start again what had stopped; the same one only
- * ends a pause by policy; an older one changes nothing (the very same record comes back).
+ * Takes a wish of control. A newer generation ends every pause that the host made by itself; the same
+ * one only a pause by policy; an older one changes nothing (the very same record comes back). What has
+ * ended is not started again by any.
  */
 export function accept(
   record: SandboxRecord | undefined,
@@ -65,6 +79,8 @@ export function accept(
       lastActiveAt: null,
       bootId,
       hold: null,
+      idle: null,
+      errorCause: null,
       removing: false,
     };
   }
@@ -73,15 +89,7 @@ export function accept(
     if (record.hold === null && record.desiredState === desiredState) return record;
     return { ...record, desiredState, hold: null };
   }
-  const startsAgain = record.status === 'STOPPED' || record.status === 'ERROR';
-  return {
-    ...record,
-    spec,
-    desiredState,
-    generation,
-    hold: null,
-    ...(startsAgain ? { status: 'STARTING', statusReason: null, startedAt: null, bootId } : {}),
-  };
+  return { ...record, spec, desiredState, generation, hold: null, idle: null };
 }
 
 /** Takes what the runtime says of the container; the very same record comes back when nothing is new. */
@@ -90,21 +98,22 @@ export function observe(record: SandboxRecord, container: ContainerStatus, bootI
     case 'running':
       return entered(record, 'RUNNING', null, bootId, now);
     case 'paused':
-      return entered(record, 'PAUSED', record.hold && HOLD_REASONS[record.hold.reason], bootId, now);
+      return entered(record, 'PAUSED', pauseReason(record), bootId, now);
     case 'stopped':
     case 'absent': {
       if (record.status !== 'RUNNING' && record.status !== 'PAUSED') return record;
       const reason = record.bootId === bootId ? 'its process ended' : 'the host restarted';
-      return { ...record, status: 'STOPPED', statusReason: reason, hold: null };
+      return { ...record, status: 'STOPPED', statusReason: reason, hold: null, idle: null };
     }
   }
 }
 
 /** The state after an attempt to create failed. */
-export const failed = (record: SandboxRecord, reason: string): SandboxRecord => ({
+export const failed = (record: SandboxRecord, reason: string, errorCause: ErrorCause): SandboxRecord => ({
   ...record,
   status: 'ERROR',
   statusReason: reason,
+  errorCause,
 });
 
 /** Journals a pause by policy; only what should run can be held. */
@@ -117,13 +126,24 @@ export function hold(record: SandboxRecord, reason: HoldReason, since: string): 
 /** Ends a pause by policy. */
 export const release = (record: SandboxRecord): SandboxRecord => (record.hold ? { ...record, hold: null } : record);
 
+/** Whether a sandbox is of those that pause when nothing happens in them, and could now. */
+export const canIdle = ({ spec, status, desiredState, hold: held, idle, removing }: SandboxRecord): boolean =>
+  spec.timeoutSeconds !== null && status === 'RUNNING' && desiredState === 'RUNNING' && !held && !idle && !removing;
+
+/** Journals a pause for inactivity. */
+export const idleSince = (record: SandboxRecord, since: string): SandboxRecord =>
+  canIdle(record) ? { ...record, idle: { since } } : record;
+
+/** Whether control still has to hear that the host has paused it for inactivity. */
+export const isAutoPaused = ({ idle, status }: SandboxRecord): boolean => idle !== null && status === 'PAUSED';
+
 /**
  * The one thing to do next.
  *
- * INVARIANT: only `STARTING` creates. What has stopped or failed waits for a newer generation.
+ * INVARIANT: only `STARTING` creates, and nothing becomes `STARTING` again.
  */
 export function nextStep(record: SandboxRecord, container: ContainerStatus): Step {
-  const wanted = record.hold ? 'PAUSED' : record.desiredState;
+  const wanted = record.hold || record.idle ? 'PAUSED' : record.desiredState;
   switch (container) {
     case 'absent':
       return record.status === 'STARTING' ? 'create' : 'none';
@@ -134,6 +154,11 @@ export function nextStep(record: SandboxRecord, container: ContainerStatus): Ste
     case 'paused':
       return wanted === 'RUNNING' ? 'resume' : 'none';
   }
+}
+
+function pauseReason({ hold: held, idle, spec }: SandboxRecord): string | null {
+  if (held) return HOLD_REASONS[held.reason];
+  return idle ? `paused after ${spec.timeoutSeconds ?? 0} s without activity` : null;
 }
 
 function entered(

@@ -5,7 +5,7 @@ import type { Logger } from '@rookery/wire/log.ts';
 import { z } from 'zod';
 import { containerName } from '../runtime/oci-runtime.ts';
 import { readFileIfThere, removeFileDurably, writeFileAtomic } from '@rookery/wire/files.ts';
-import { OBSERVED_STATUSES, type SandboxRecord } from './sandbox.state.ts';
+import { ERROR_CAUSES, OBSERVED_STATUSES, type SandboxRecord } from './sandbox.state.ts';
 
 /** Epochs that one write to disk pays for; a restart skips what is left of them. */
 const EPOCH_BLOCK = 1_000;
@@ -18,6 +18,8 @@ const recordSchema = z.object({
     vcpus: z.number(),
     memoryMb: z.number(),
     diskMb: z.number(),
+    // Defaults are for records of agents that did not know these fields.
+    timeoutSeconds: z.number().nullable().default(null),
   }),
   desiredState: z.enum(['RUNNING', 'PAUSED']),
   generation: z.number(),
@@ -27,6 +29,8 @@ const recordSchema = z.object({
   lastActiveAt: z.string().nullable(),
   bootId: z.string(),
   hold: z.object({ reason: z.enum(['CONTROL_LOSS', 'AGENT_EXIT']), since: z.string() }).nullable(),
+  idle: z.object({ since: z.string() }).nullable().default(null),
+  errorCause: z.enum(ERROR_CAUSES).nullable().default(null),
   removing: z.boolean(),
 }) satisfies z.ZodType<SandboxRecord>;
 

@@ -5,15 +5,18 @@ import { mapIterator } from '@rookery/wire/push-iterator.ts';
 import type { RuntimeFinder } from '../runtime/runtime-finder.ts';
 import type { ContainerStatus, ExecEvent, ExecRequest, Runtime } from '../runtime/runtime.ts';
 import { observed, type Inventory, type ObservedSandbox } from './inventory.ts';
+import { IdleWatch } from './idle-watch.ts';
 import { KeyedQueue } from './sandbox.queue.ts';
 import {
   accept,
   failed,
   hold,
+  idleSince,
   nextStep,
   observe,
   release,
   type DesiredState,
+  type ErrorCause,
   type HoldReason,
   type SandboxRecord,
   type SandboxSpec,
@@ -52,6 +55,7 @@ export class SandboxSupervisor implements AsyncDisposable {
   readonly #activity = new Map<string, string>();
   readonly #tombstones = new Map<string, number>();
   readonly #execs = new Set<AsyncIterableIterator<ExecEvent>>();
+  readonly #idle = new IdleWatch((id) => void this.#pauseIdle(id).catch(this.#logFailure(id)));
   #timer: NodeJS.Timeout | undefined;
   #closing = false;
 
@@ -61,7 +65,10 @@ export class SandboxSupervisor implements AsyncDisposable {
 
   /** Takes over what an earlier agent has left: running containers, half-done work, leftovers. */
   async start(): Promise<void> {
-    for (const record of await this.#deps.store.load()) this.#records.set(record.spec.id, record);
+    for (const record of await this.#deps.store.load()) {
+      this.#records.set(record.spec.id, record);
+      this.#idle.take(record);
+    }
     await this.#adopt().catch((err: unknown) => this.#deps.log.warn({ err }, 'the containers could not be looked at'));
     this.#deps.log.info({ sandboxes: this.#records.size }, 'sandboxes taken over');
     this.#schedule();
@@ -112,12 +119,22 @@ export class SandboxSupervisor implements AsyncDisposable {
     if (record.status !== 'RUNNING') {
       throw new RookeryError('CONFLICT', `Cannot run a command in a sandbox that is ${record.status.toLowerCase()}.`);
     }
-    const runtime = await this.#runtime();
-    const events = runtime.exec(id, request);
+    // From here on it is not idle; a pause that was decided before wins.
+    if (record.idle || !this.#idle.enter(id)) {
+      throw new RookeryError('CONFLICT', 'Cannot run a command in a sandbox that is being paused.');
+    }
+    const events = await this.#runtime().then(
+      (runtime) => runtime.exec(id, request),
+      (error: unknown) => {
+        this.#idle.leave(id);
+        throw error;
+      },
+    );
     this.#execs.add(events);
     this.#touch(id);
     const ended = (): void => {
       if (!this.#execs.delete(events)) return;
+      this.#idle.leave(id);
       this.#touch(id);
     };
     const source: AsyncIterator<ExecEvent> = {
@@ -161,6 +178,19 @@ export class SandboxSupervisor implements AsyncDisposable {
     await this.#forAll(async (record) => release(record));
   }
 
+  /** Pauses a sandbox in which nothing has happened for its timeout, and journals that it did. */
+  #pauseIdle(id: string): Promise<void> {
+    return this.#queue.run(id, async () => {
+      const record = this.#records.get(id);
+      if (!record || this.#closing) return;
+      await this.#idle.whilePausing(id, async () => {
+        await this.#save(id, idleSince(record, now()));
+        const runtime = await this.#runtime();
+        await this.#step(runtime, id, await runtime.state(id));
+      });
+    });
+  }
+
   /** Looks at all containers once; called periodically. "Could not tell" changes nothing. */
   async observeAll(): Promise<void> {
     const { runtime } = await this.#deps.finder.find();
@@ -180,6 +210,7 @@ export class SandboxSupervisor implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing = true;
     clearTimeout(this.#timer);
+    this.#idle[Symbol.dispose]();
     await Promise.all([...this.#execs].map((events) => events.return?.()));
     await this.#queue.idle();
   }
@@ -207,7 +238,10 @@ export class SandboxSupervisor implements AsyncDisposable {
         const reason = error instanceof RookeryError ? error.message : 'the host failed, see the log of its agent';
         this.#deps.log.warn({ sandboxId: id, step, err: error }, 'a step with a sandbox failed');
         const current = this.#record(id);
-        await this.#save(id, step === 'create' ? failed(current, reason) : { ...current, statusReason: reason });
+        await this.#save(
+          id,
+          step === 'create' ? failed(current, reason, causeOf(error)) : { ...current, statusReason: reason },
+        );
         return;
       }
     }
@@ -243,6 +277,7 @@ export class SandboxSupervisor implements AsyncDisposable {
     const record = this.#records.get(id);
     this.#records.delete(id);
     this.#activity.delete(id);
+    this.#idle.forget(id);
     if (record) this.#bury(id, record.generation);
     this.#changed(id);
     this.#deps.log.info({ sandboxId: id }, 'sandbox removed');
@@ -287,6 +322,7 @@ export class SandboxSupervisor implements AsyncDisposable {
     if (before === record) return;
     await this.#deps.store.save({ ...record, lastActiveAt: this.#activity.get(id) ?? record.lastActiveAt });
     this.#records.set(id, record);
+    this.#idle.take(record);
     if (before?.status !== record.status) {
       this.#deps.log.info(
         { sandboxId: id, status: record.status, statusReason: record.statusReason, generation: record.generation },
@@ -349,5 +385,9 @@ export class SandboxSupervisor implements AsyncDisposable {
     return (err) => this.#deps.log.warn({ sandboxId, err }, 'work on a sandbox failed and will be tried again');
   }
 }
+
+/** A template that is not here, for example, is not here on another host either, as far as this one can tell. */
+const causeOf = (error: unknown): ErrorCause =>
+  error instanceof RookeryError && error.code === 'BAD_USER_INPUT' ? 'SANDBOX' : 'HOST';
 
 const now = (): string => new Date().toISOString();

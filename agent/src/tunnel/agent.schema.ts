@@ -50,12 +50,16 @@ export class AgentRoot {
     spec,
     generation,
   }: {
-    spec: SandboxSpec & { desiredState: DesiredState };
+    spec: Omit<SandboxSpec, 'timeoutSeconds'> & { desiredState: DesiredState; timeoutSeconds?: number | null };
     generation: number;
   }): Promise<DatedSandbox> {
-    const { desiredState, ...rest } = spec;
+    const { desiredState, ...asked } = spec;
+    const rest: SandboxSpec = { ...asked, timeoutSeconds: asked.timeoutSeconds ?? null };
     if (rest.vcpus <= 0 || rest.memoryMb <= 0 || rest.diskMb <= 0 || rest.id === '') {
       throw new RookeryError('BAD_USER_INPUT', 'A sandbox needs an id, and more than nothing of CPU, memory and disk.');
+    }
+    if (rest.timeoutSeconds !== null && rest.timeoutSeconds <= 0) {
+      throw new RookeryError('BAD_USER_INPUT', 'The timeout must be more than nothing.');
     }
     const sandbox = await this.#supervisor.apply(rest, desiredState, generation);
     return { ...sandbox, epoch: this.#supervisor.inventory().epoch };

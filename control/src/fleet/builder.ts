@@ -1,19 +1,27 @@
 import type DataLoader from 'dataloader';
 import { createSubgraphBuilder, type SubgraphContext } from '../kernel/graphql.ts';
 import type { EventHub } from '../kernel/events/event-hub.ts';
+import type { HostDrains } from './hosts/host-drain.service.ts';
+import type { HostOperations } from './hosts/host-operations.service.ts';
 import type { HostDeletion } from './hosts/host-deletion.service.ts';
 import type { HostService } from './hosts/host.service.ts';
 import type { FleetHealthService } from './monitor/fleet-health.service.ts';
 import type { ExecService } from './sandboxes/exec.service.ts';
+import type { Canaries } from './placement/canary.ts';
+import type { SandboxOperations } from './sandboxes/sandbox-operations.service.ts';
 import type { SandboxService } from './sandboxes/sandbox.service.ts';
-import type { HostLeaseRow, HostRow, SandboxRow } from './tables.ts';
+import type { HostDrainRow, HostLeaseRow, HostRow, SandboxRow } from './tables.ts';
 
 export interface FleetServices {
   readonly hosts: HostService;
+  readonly hostOperations: HostOperations;
+  readonly drains: HostDrains;
   readonly deletion: HostDeletion;
   readonly sandboxes: SandboxService;
+  readonly sandboxOperations: SandboxOperations;
   readonly exec: ExecService;
   readonly health: FleetHealthService;
+  readonly canaries: Canaries;
   readonly hub: EventHub;
 }
 
@@ -24,6 +32,8 @@ export interface FleetContext extends SubgraphContext {
     /** Only hosts and sandboxes that the viewer may know of. */
     readonly host: DataLoader<string, HostRow | null>;
     readonly sandbox: DataLoader<string, SandboxRow | null>;
+    /** The newest of each host. */
+    readonly drain: DataLoader<string, HostDrainRow | null>;
     readonly lease: DataLoader<string, HostLeaseRow | null>;
   };
 }

@@ -1,9 +1,11 @@
 import { REPLICA_DEAD_AFTER_MS } from '../kernel/replica.ts';
 import type { Leadership } from '../kernel/leadership.ts';
 import type { LoopDriver } from '../kernel/loops.ts';
+import type { HostDrains } from './hosts/host-drain.service.ts';
 import type { HostDeletion } from './hosts/host-deletion.service.ts';
 import type { HostPresence } from './hosts/host-presence.service.ts';
 import type { HostMonitor } from './monitor/monitor.service.ts';
+import type { Canaries } from './placement/canary.ts';
 import type { Convergence } from './sandboxes/convergence.service.ts';
 import type { FleetEvents } from './tables.ts';
 import type { HostClientPool } from './tunnels/host-client-pool.ts';
@@ -15,6 +17,8 @@ export interface FleetLoopsDeps {
   readonly monitor: HostMonitor;
   readonly convergence: Convergence;
   readonly deletion: HostDeletion;
+  readonly drains: HostDrains;
+  readonly canaries: Canaries;
   readonly tunnels: HostClientPool;
   /** Silence after which a host is lost, in ms. */
   readonly leaseMs: number;
@@ -29,7 +33,19 @@ export interface FleetLoopsDeps {
  * process, its tunnels and the sandboxes behind them, each process does for itself.
  */
 export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
-  const { leadership, events, presence, monitor, convergence, deletion, tunnels, leaseMs, orphanMinAgeMs } = deps;
+  const {
+    leadership,
+    events,
+    presence,
+    monitor,
+    convergence,
+    deletion,
+    drains,
+    canaries,
+    tunnels,
+    leaseMs,
+    orphanMinAgeMs,
+  } = deps;
 
   loops.add({
     name: 'event-sequencer',
@@ -70,8 +86,20 @@ export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
   loops.add({
     name: 'host-deletion',
     description: 'Finishes deletions that were interrupted.',
-    periodMs: 15_000,
+    periodMs: 5_000,
     // A wish that was written down and is never taken back: doing it twice is doing it once, so the lock is enough.
     run: leadership.judge(() => deletion.resume()),
+  });
+  loops.add({
+    name: 'host-drain',
+    description: 'Moves the sandboxes of draining hosts out of the way, and says how far it has come.',
+    periodMs: 1_000,
+    run: () => drains.run(),
+  });
+  loops.add({
+    name: 'canary',
+    description: 'Tries hosts that failed to start sandboxes, and lets them back in when they can.',
+    periodMs: 30_000,
+    run: () => canaries.run(),
   });
 }

@@ -9,6 +9,7 @@ import type { AccountsPort } from '../kernel/ports.ts';
 import type { SigningKeys } from '../kernel/signing-keys.ts';
 import type { Subgraph } from '../kernel/subgraph.ts';
 import type { Viewer } from '../kernel/viewer.ts';
+import { Claims } from './claims.ts';
 import type { AgentChannelServices } from './agent-channel/agent-channel.schema.ts';
 import { Heartbeats } from './agent-channel/heartbeat.service.ts';
 import { createFleetBuilder, type FleetContext, type FleetServices } from './builder.ts';
@@ -16,18 +17,26 @@ import { Enrolment } from './enrolment/enrolment.service.ts';
 import type { EventHub } from '../kernel/events/event-hub.ts';
 import type { EventLog } from '../kernel/events/event-log.ts';
 import { addFleetLoops } from './fleet.loops.ts';
+import { HostDrains } from './hosts/host-drain.service.ts';
+import { HostOperations } from './hosts/host-operations.service.ts';
 import { HostDeletion } from './hosts/host-deletion.service.ts';
 import { HostPresence } from './hosts/host-presence.service.ts';
+import { addHostOperations } from './hosts/host-operations.schema.ts';
 import { addHosts } from './hosts/host.schema.ts';
 import { HostService } from './hosts/host.service.ts';
 import { addFleetHealth } from './monitor/fleet-health.schema.ts';
 import { FleetHealthService } from './monitor/fleet-health.service.ts';
 import { InterruptionWatch, toleranceFor } from './monitor/interruption-watch.ts';
 import { HostMonitor } from './monitor/monitor.service.ts';
+import { Canaries } from './placement/canary.ts';
+import type { PlacementStrategyName } from './placement/placement.ts';
+import { Placements } from './placement/placement.service.ts';
 import { Convergence } from './sandboxes/convergence.service.ts';
 import { SandboxTables } from './sandboxes/sandbox.books.ts';
 import { ExecService } from './sandboxes/exec.service.ts';
+import { addSandboxOperations } from './sandboxes/sandbox-operations.schema.ts';
 import { addSandboxes } from './sandboxes/sandbox.schema.ts';
+import { SandboxOperations } from './sandboxes/sandbox-operations.service.ts';
 import { SandboxService } from './sandboxes/sandbox.service.ts';
 import { addShared } from './shared.schema.ts';
 import type { FleetTables } from './tables.ts';
@@ -42,6 +51,8 @@ export interface FleetSettings {
   readonly orphanMinAgeMs: number;
   /** Virtual CPUs that may be promised for each core. */
   readonly cpuOvercommit: number;
+  /** Which of the hosts that fit gets a sandbox. */
+  readonly placementStrategy: PlacementStrategyName;
 }
 
 export interface FleetDeps {
@@ -75,7 +86,10 @@ export function fleetSchema(): GraphQLSchema {
   builder.mutationType({});
   builder.subscriptionType({});
   const shared = addShared(builder);
-  addHosts(builder, shared, addSandboxes(builder, shared));
+  const sandboxTypes = addSandboxes(builder, shared);
+  addSandboxOperations(builder, sandboxTypes);
+  addHosts(builder, shared, sandboxTypes);
+  addHostOperations(builder, shared);
   addFleetHealth(builder, shared);
   return builder.toSubGraphSchema({});
 }
@@ -107,8 +121,11 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     },
     onLost: (hostId) => presence.tunnelLost(hostId),
   });
+  const { cpuOvercommit, placementStrategy } = settings;
+  const placements = new Placements({ strategy: placementStrategy, cpuOvercommit });
+  const claims = new Claims(connection.url);
   const convergence = new Convergence({
-    books: new SandboxTables({ database, events }),
+    books: new SandboxTables({ database, events, placements }),
     pool,
     orphanMinAgeMs: settings.orphanMinAgeMs,
     log: log.child({ part: 'convergence' }),
@@ -120,12 +137,26 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     heartbeats.forget(hostId);
     disconnectHost(hostId, code, reason);
   };
-  const deletion = new HostDeletion({ database, events, hub, hosts, pool, convergence, disconnect, log });
-  const { cpuOvercommit } = settings;
-  const sandboxes = new SandboxService({ database, events, hub, accounts, convergence, cpuOvercommit });
-  const exec = new ExecService({ database, hub, pool, sandboxes });
+  const deletion = new HostDeletion({ database, events, hub, hosts, pool, convergence, claims, disconnect, log });
+  const hostOperations = new HostOperations({ events, hub, hosts });
+  const drains = new HostDrains({ database, events, hub, hosts, convergence, claims, log });
+  const sandboxes = new SandboxService({ database, events, hub, accounts, convergence, placements });
+  const sandboxOperations = new SandboxOperations({ events, hub, sandboxes, convergence });
+  const exec = new ExecService({ database, hub, pool, sandboxes, operations: sandboxOperations });
+  const canaries = new Canaries({ database, events, pool, log: log.child({ part: 'canaries' }) });
   const health = new FleetHealthService({ database, events });
-  const services: FleetServices = { hosts, deletion, sandboxes, exec, health, hub };
+  const services: FleetServices = {
+    hosts,
+    hostOperations,
+    drains,
+    deletion,
+    sandboxes,
+    sandboxOperations,
+    exec,
+    health,
+    canaries,
+    hub,
+  };
 
   const leaseMs = settings.unreachableAfterMs;
   const watch = new InterruptionWatch(toleranceFor(leaseMs));
@@ -148,10 +179,16 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     monitor,
     convergence,
     deletion,
+    drains,
+    canaries,
     tunnels: pool,
     leaseMs,
     orphanMinAgeMs: settings.orphanMinAgeMs,
   });
+  // What a killed process has left is taken up at once, not at the loop's first turn.
+  const resuming = deletion
+    .resume()
+    .catch((err: unknown) => log.warn({ err }, 'interrupted deletions could not be resumed; a loop tries again'));
   const enrolment = new Enrolment({ database, events, keys, log });
   return {
     services,
@@ -160,8 +197,10 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     tunnels: pool,
     async [Symbol.asyncDispose]() {
       watch[Symbol.dispose]();
+      await resuming;
       await pool[Symbol.asyncDispose]();
       await convergence.idle();
+      await claims[Symbol.asyncDispose]();
     },
   };
 }
@@ -175,6 +214,7 @@ function context(viewer: Viewer | null, services: FleetServices): FleetContext {
       sandbox: new DataLoader(async (ids) =>
         inOrder(ids, await services.sandboxes.findMany(viewer, ids), ({ id }) => id),
       ),
+      drain: new DataLoader(async (ids) => inOrder(ids, await services.drains.latest(ids), ({ hostId }) => hostId)),
       lease: new DataLoader(async (ids) => inOrder(ids, await services.hosts.leases(ids), ({ hostId }) => hostId)),
     },
   };

@@ -6,6 +6,7 @@ import type { ReplicaSchema } from '../kernel/replica.entity.ts';
 import type { HostIdentitySchema, RefreshTokenSchema, RegistrationTokenSchema } from './enrolment/enrolment.entity.ts';
 import type { EventLog } from '../kernel/events/event-log.ts';
 import type { EventHeadSchema, EventSchema } from '../kernel/events/event.entity.ts';
+import type { HostDrainSchema } from './hosts/host-drain.entity.ts';
 import type { HostLeaseSchema, HostSchema } from './hosts/host.entity.ts';
 import type { FleetHealthSchema } from './monitor/fleet-health.entity.ts';
 import type { OrphanSchema } from './sandboxes/orphan.entity.ts';
@@ -15,6 +16,7 @@ import type { SandboxSchema } from './sandboxes/sandbox.entity.ts';
 export type FleetTables = InferKyselyDB<
   | typeof HostSchema
   | typeof HostLeaseSchema
+  | typeof HostDrainSchema
   | typeof SandboxSchema
   | typeof EventSchema
   | typeof EventHeadSchema
@@ -34,6 +36,7 @@ export type FleetTransaction = Kysely<FleetTables>;
 
 export type HostRow = Selectable<FleetTables['Host']>;
 export type HostLeaseRow = Selectable<FleetTables['HostLease']>;
+export type HostDrainRow = Selectable<FleetTables['HostDrain']>;
 export type SandboxRow = Selectable<FleetTables['Sandbox']>;
 export type OrphanRow = Selectable<FleetTables['Orphan']>;
 export type FleetHealthRow = Selectable<FleetTables['FleetHealth']>;

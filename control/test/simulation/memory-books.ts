@@ -2,11 +2,16 @@ import { FencedOff, type Term } from '../../src/kernel/leadership.ts';
 import type { Evidence, Verdict } from '../../src/fleet/monitor/monitor.state.ts';
 import { TOGETHER_LEASES } from '../../src/fleet/monitor/monitor.state.ts';
 import type { OrphanSighting } from '../../src/fleet/sandboxes/orphan.state.ts';
+import { MAX_ATTEMPTS, type TakenReport } from '../../src/fleet/placement/failover.ts';
 import type { Decide } from '../../src/fleet/sandboxes/sandbox.books.ts';
+import type { ObservedSandbox } from '../../src/fleet/sandboxes/sandbox.report.ts';
 import {
   ENDED_STATUSES,
   HOST_LOST_REASON,
+  observe,
+  relocate,
   STATUSES_THAT_GO_MISSING,
+  type Absence,
   type Transition,
 } from '../../src/fleet/sandboxes/sandbox.state.ts';
 import type { SandboxRow } from '../../src/fleet/tables.ts';
@@ -42,6 +47,8 @@ export class MemoryBooks implements FleetBooks {
   readonly #now: () => number;
   readonly #witness: Witness;
   #placements = 0;
+  /** Hosts on which a sandbox could not be started. */
+  readonly #failedHosts = new Map<string, string[]>();
 
   /** @param now the database's clock, in ms. */
   constructor(now: () => number, witness: Witness) {
@@ -91,7 +98,8 @@ export class MemoryBooks implements FleetBooks {
           hostIds.includes(row.hostId) &&
           row.deletedAt === null &&
           (row.desiredState === 'DESTROYED' ||
-            row.status === 'PAUSED' ||
+            (row.desiredState === 'RUNNING' && row.status === 'PAUSED') ||
+            (row.desiredState === 'PAUSED' && row.status === 'PAUSING') ||
             (!(ENDED_STATUSES as readonly string[]).includes(row.status) && row.observedGeneration < row.generation)),
       )
       .slice(0, limit);
@@ -104,13 +112,64 @@ export class MemoryBooks implements FleetBooks {
     return { row: this.#write(before, transition.changes), transition };
   }
 
-  async transitionAll(_actor: string, ids: readonly string[], _type: unknown, decide: Decide) {
-    const transitions = new Map<string, Transition>();
-    for (const id of ids) {
-      const result = await this.transition(_actor, id, _type, decide);
-      if (result) transitions.set(id, result.transition);
+  async takeReport(hostId: string, id: string, report: ObservedSandbox | Absence): Promise<TakenReport | undefined> {
+    const before = this.sandboxes.get(id);
+    if (before?.hostId !== hostId) return undefined;
+    const transition = observe(before, report, new Date());
+    const failed = 'status' in report && report.status === 'ERROR' && report.errorCause === 'HOST';
+    if (failed && before.startedAt === null && transition.changes.status === 'ERROR') {
+      const moved = this.#failOver(before, report);
+      if (moved)
+        return {
+          row: moved,
+          transition: { changes: {}, push: moved.hostId !== hostId },
+          leftBehind: moved.hostId !== hostId,
+        };
     }
-    return transitions;
+    return { row: this.#write(before, transition.changes), transition, leftBehind: false };
+  }
+
+  async takeReports(hostId: string, reports: ReadonlyMap<string, ObservedSandbox | Absence>): Promise<void> {
+    for (const [id, report] of reports) {
+      const before = this.sandboxes.get(id);
+      if (before?.hostId === hostId) this.#write(before, observe(before, report, new Date()).changes);
+    }
+  }
+
+  /** As `failOver` in `failover.ts`. */
+  #failOver(row: SandboxRow, { statusReason }: ObservedSandbox): SandboxRow | undefined {
+    const attempts = [...(this.#failedHosts.get(row.id) ?? []), row.hostId];
+    if (attempts.length >= MAX_ATTEMPTS) return undefined;
+    this.#failedHosts.set(row.id, attempts);
+    this.#reserve(this.#host(row.hostId), row, -1);
+    const host = this.#place(row, attempts);
+    const { changes } = relocate(row, host !== undefined);
+    if (host) this.#reserve(host, row, 1);
+    const after = {
+      ...row,
+      ...changes,
+      ...(host ? { hostId: host.id } : { statusReason }),
+      revision: row.revision + 1,
+    };
+    this.sandboxes.set(row.id, after);
+    this.#witness.onSandbox(row, after);
+    return after;
+  }
+
+  #place({ milliVcpus, memoryMb, diskMb }: Omit<NewSandbox, 'id'>, not: readonly string[]): BookedHost | undefined {
+    const [host] = [...this.hosts.values()]
+      .filter(
+        ({ id, status, tunnelReplica, allocated, capacity }) =>
+          !not.includes(id) &&
+          status === 'ONLINE' &&
+          tunnelReplica !== null &&
+          allocated.milliVcpus + milliVcpus <= capacity.milliVcpus &&
+          allocated.memoryMb + memoryMb <= capacity.memoryMb &&
+          allocated.diskMb + diskMb <= capacity.diskMb,
+      )
+      .sort((a, b) => a.lastPlacement - b.lastPlacement);
+    if (host) host.lastPlacement = ++this.#placements;
+    return host;
   }
 
   async takeEpoch(hostId: string, epoch: number): Promise<boolean> {
@@ -162,19 +221,8 @@ export class MemoryBooks implements FleetBooks {
   }
 
   async create(sandbox: NewSandbox): Promise<string | undefined> {
-    const { milliVcpus, memoryMb, diskMb } = sandbox;
-    const [host] = [...this.hosts.values()]
-      .filter(
-        ({ status, tunnelReplica, allocated, capacity }) =>
-          status === 'ONLINE' &&
-          tunnelReplica !== null &&
-          allocated.milliVcpus + milliVcpus <= capacity.milliVcpus &&
-          allocated.memoryMb + memoryMb <= capacity.memoryMb &&
-          allocated.diskMb + diskMb <= capacity.diskMb,
-      )
-      .sort((a, b) => a.lastPlacement - b.lastPlacement);
+    const host = this.#place(sandbox, []);
     if (!host) return undefined;
-    host.lastPlacement = ++this.#placements;
     this.#reserve(host, sandbox, 1);
     const row = {
       ...sandbox,
@@ -184,6 +232,7 @@ export class MemoryBooks implements FleetBooks {
       template: 'host',
       labels: [],
       desiredState: 'RUNNING',
+      pauseCause: null,
       generation: 1,
       observedGeneration: 0,
       observedEpoch: 0,

@@ -3,6 +3,7 @@ import type { SandboxRecord } from '@rookery/agent/sandboxes/sandbox.state.ts';
 import { SandboxSupervisor } from '@rookery/agent/sandboxes/sandbox.supervisor.ts';
 import { SimulatedRuntime } from '@rookery/agent/runtime/simulated-runtime.ts';
 import type { ContainerSpec, ContainerStatus, Runtime } from '@rookery/agent/runtime/runtime.ts';
+import { RookeryError } from '@rookery/wire/errors.ts';
 import { silentLogger } from '@rookery/wire/log.ts';
 import type { Inventory, ObservedSandbox } from '../../src/fleet/sandboxes/sandbox.report.ts';
 import type { Connection, Network } from './network.ts';
@@ -31,7 +32,9 @@ export class SimMachine {
   readonly disk = new Map<string, SandboxRecord>();
   containers: SimulatedRuntime = new SimulatedRuntime();
   /** Containers that really live, running or paused: the truth that books are measured by. */
-  readonly live = new Set<string>();
+  readonly live = new Map<string, 'running' | 'paused'>();
+  /** Until when nothing can be started here: its disk is full, say. In virtual ms. */
+  brokenUntil = 0;
   epoch = 0;
   boots = 1;
 
@@ -229,12 +232,21 @@ export class SimAgent {
       version: runtime.version,
       create: (spec: ContainerSpec) =>
         slowly(async () => {
+          if (machine.brokenUntil > time.now) throw new RookeryError('UNAVAILABLE', 'the disk is full');
           await runtime.create(spec);
-          machine.live.add(spec.id);
+          machine.live.set(spec.id, 'running');
           onCreate(machine.hostId, spec.id);
         }),
-      pause: (id) => slowly(() => runtime.pause(id)),
-      resume: (id) => slowly(() => runtime.resume(id)),
+      pause: (id) =>
+        slowly(async () => {
+          await runtime.pause(id);
+          machine.live.set(id, 'paused');
+        }),
+      resume: (id) =>
+        slowly(async () => {
+          await runtime.resume(id);
+          machine.live.set(id, 'running');
+        }),
       discard: (id) =>
         slowly(async () => {
           await runtime.discard(id);

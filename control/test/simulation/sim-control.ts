@@ -32,6 +32,7 @@ export interface NewSandbox {
   readonly milliVcpus: number;
   readonly memoryMb: number;
   readonly diskMb: number;
+  readonly timeoutSeconds: number | null;
 }
 
 /** Who leads: what the advisory lock is to real processes. */
@@ -157,7 +158,7 @@ export class SimControl implements ControlDoor {
     return {
       inventory: (ms: number) => ask(() => Promise.resolve(agent.inventory()), ms),
       applySandbox: (
-        { desiredState, ...spec }: { desiredState: 'RUNNING' } & Record<string, never>,
+        { desiredState, ...spec }: { desiredState: 'RUNNING' | 'PAUSED' } & Record<string, never>,
         generation: number,
         ms: number,
       ) =>

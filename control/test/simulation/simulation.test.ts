@@ -11,7 +11,7 @@ const hostsOf = (seed: number): number => (seed % 10 === 0 ? 50 : 3 + (seed % 9)
 async function run(seed: number): Promise<World> {
   using time = new VirtualTime();
   const world = new World(time, seed, hostsOf(seed));
-  await world.run(8 * 60_000, 5 * 60_000);
+  await world.run(6 * 60_000, 4 * 60_000);
   return world;
 }
 

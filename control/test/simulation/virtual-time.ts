@@ -48,6 +48,7 @@ export class VirtualTime implements Disposable {
   steps = 0;
 
   constructor() {
+    // eslint-disable-next-line @typescript-eslint/no-this-alias -- a class below has a `this` of its own
     const time = this;
     globalThis.setTimeout = ((run: (...args: unknown[]) => void, ms = 0, ...args: unknown[]) =>
       handleOf(time.plan(ms, () => run(...args)))) as never;

@@ -1,5 +1,11 @@
 import { ORPHAN_MIN_READINGS } from '../../src/fleet/sandboxes/orphan.state.ts';
-import { isEnded, requestDestroy, type SandboxState } from '../../src/fleet/sandboxes/sandbox.state.ts';
+import {
+  isEnded,
+  requestDestroy,
+  requestPause,
+  requestResume,
+  type SandboxState,
+} from '../../src/fleet/sandboxes/sandbox.state.ts';
 import type { SandboxRow } from '../../src/fleet/tables.ts';
 import { FREEZE_SHARE, MASS_MIN_HOSTS } from '../../src/fleet/monitor/monitor.state.ts';
 import { MemoryBooks, type BookedHost } from './memory-books.ts';
@@ -25,6 +31,7 @@ const FAULTS = {
   agentCrash: 14,
   powerOff: 6,
   containerCrash: 5,
+  brokenHost: 5,
   stranger: 4,
   controlCrash: 6,
   controlStop: 6,
@@ -60,6 +67,7 @@ export class World {
   /** Since when control has listened without a break, as far as it is to notice. */
   #listeningSince: number;
   #lastInterruption = 'its start';
+  #beforeInterruption = { since: 0, at: 0 };
   /** When each host was really heard last. */
   readonly #heardAt = new Map<string, number>();
 
@@ -187,12 +195,13 @@ export class World {
     const books = this.#reached();
     const { random } = this;
     const act = async (): Promise<void> => {
-      if (random.chance(0.65)) {
+      if (random.chance(0.5)) {
         const id = await books.create({
           id: random.uuid(),
           milliVcpus: 100 * random.int(1, 20),
           memoryMb: 128 * random.int(1, 12),
           diskMb: 256 * random.int(1, 8),
+          timeoutSeconds: random.chance(0.2) ? random.int(10, 120) : null,
         });
         this.#count(id ? 'created' : 'no place');
         if (id) control.convergence.nudge(id);
@@ -201,8 +210,15 @@ export class World {
       const living = [...this.books.sandboxes.values()].filter(({ deletedAt }) => deletedAt === null);
       const victim = random.pick(living);
       if (!victim) return;
-      const result = await books.transition('control', victim.id, 'destroy', requestDestroy);
-      this.#count('destroyed');
+      const wish = random.weighted({ destroy: 5, pause: 3, resume: 3 });
+      const result = await books.transition('control', victim.id, wish, (row) =>
+        wish === 'destroy'
+          ? requestDestroy(row)
+          : wish === 'pause'
+            ? requestPause(row, 'REQUESTED')
+            : requestResume(row),
+      );
+      this.#count(result?.transition.refusal ? `${wish} refused` : wish);
       if (result?.transition.push) control.convergence.nudge(victim.id);
     };
     this.time.plan(0, () => void act().catch(() => {}), control.process);
@@ -240,13 +256,24 @@ export class World {
         network.break(machine.hostId, random.between(10_000, 25_000));
         return void time.plan(random.between(5_000, 200_000), () => this.#startAgent(machine));
       case 'containerCrash': {
-        const id = random.pick([...machine.live]);
+        const id = random.pick([...machine.live.keys()]);
         return id === undefined ? undefined : machine.crash(id);
       }
+      case 'brokenHost':
+        machine.brokenUntil = time.now + random.between(5_000, 120_000);
+        return;
       case 'stranger': {
         // As after the books were restored from a backup, or by somebody with access to the machine.
         if (!agent?.process.alive) return;
-        const spec = { id: random.uuid(), name: 'stranger', template: 'host', vcpus: 1, memoryMb: 64, diskMb: 64 };
+        const spec = {
+          id: random.uuid(),
+          name: 'stranger',
+          template: 'host',
+          vcpus: 1,
+          memoryMb: 64,
+          diskMb: 64,
+          timeoutSeconds: null,
+        };
         return void time.plan(0, () => void agent.supervisor.apply(spec, 'RUNNING', 1).catch(() => {}), agent.process);
       }
       case 'controlCrash':
@@ -256,6 +283,7 @@ export class World {
         return void time.plan(random.between(500, 20_000), () => this.#startControl());
       case 'controlStop': {
         if (!control?.process.alive) return;
+        if (control.process.stoppedUntil > time.now) return;
         const ms = random.between(500, 150_000);
         control.process.stoppedUntil = time.now + ms;
         this.#stoppedAt.set(control.process, time.now);
@@ -280,16 +308,24 @@ export class World {
   #mend(): void {
     this.#chaos = false;
     this.#databaseDownUntil = 0;
-    this.#listeningSince = Math.min(this.#listeningSince, this.time.now);
+    if (this.#listeningSince > this.time.now) {
+      // Mended before its time, it may have been too short to be noticed.
+      const { since, at } = this.#beforeInterruption;
+      this.#listeningSince = this.time.now - at > NOTICED_STOP_MS ? this.time.now : since;
+    }
     this.network.heal();
     if (this.#control) this.#control.process.stoppedUntil = 0;
     this.#startControl();
-    for (const machine of this.#machines) this.#startAgent(machine);
+    for (const machine of this.#machines) {
+      machine.brokenUntil = 0;
+      this.#startAgent(machine);
+    }
   }
 
   /** Control does not listen until a moment, and must know. */
   #interrupted(why: string, until: number): void {
     if (until < this.#listeningSince) return;
+    this.#beforeInterruption = { since: this.#listeningSince, at: this.time.now };
     this.#listeningSince = until;
     this.#lastInterruption = why;
   }
@@ -328,6 +364,7 @@ export class World {
     if (before.deletedAt) this.#violate(`sandbox ${after.id} changed after it was deleted: ${became(after)}`);
     const isRevived = isEnded(before.status) && !isEnded(after.status) && after.desiredState !== 'DESTROYED';
     if (isRevived) this.#violate(`sandbox ${after.id} left a terminal state: ${became(before)} → ${became(after)}`);
+    if (after.hostId !== before.hostId) this.#count('relocated');
     if (after.generation < before.generation) this.#violate(`sandbox ${after.id} went back a generation`);
     if (isEnded(after.status) && !isEnded(before.status)) {
       this.#count(after.deletedAt ? 'deleted' : `ended: ${after.statusReason}`);
@@ -373,18 +410,22 @@ export class World {
   #checkSettled(): void {
     const sums = new Map<string, number>();
     for (const row of this.books.sandboxes.values()) {
-      const lives = this.#machine(row.hostId).live.has(row.id);
+      const lives = this.#machine(row.hostId).live.get(row.id);
       const say = `sandbox ${row.id} (wanted ${row.desiredState}, ${row.status}, ${row.statusReason})`;
       if (row.holdsReservation !== !isEnded(row.status))
         this.#violate(`${say} holds a reservation: ${row.holdsReservation}`);
       if (row.holdsReservation) sums.set(row.hostId, (sums.get(row.hostId) ?? 0) + row.milliVcpus);
       if (row.desiredState === 'DESTROYED') {
         if (!row.deletedAt) this.#violate(`${say} should be gone`);
-        if (lives) this.#violate(`${say} was destroyed and lives`);
+        if (lives) this.#violate(`${say} was destroyed and is ${lives}`);
       } else if (isEnded(row.status)) {
-        if (lives) this.#violate(`${say} has ended and lives`);
-      } else if (row.status !== 'RUNNING' || !lives)
-        this.#violate(`${say} should run; it ${lives ? 'lives' : 'does not'}`);
+        if (lives) this.#violate(`${say} has ended and is ${lives}`);
+      } else {
+        const wanted =
+          row.desiredState === 'PAUSED' ? (['PAUSED', 'paused'] as const) : (['RUNNING', 'running'] as const);
+        if (row.status !== wanted[0] || lives !== wanted[1])
+          this.#violate(`${say} should be ${wanted[1]}; it is ${lives}`);
+      }
     }
     for (const host of this.books.hosts.values()) {
       if (host.status !== 'ONLINE' || host.tunnelReplica === null)
@@ -393,8 +434,9 @@ export class World {
         this.#violate(`host ${host.id} has ${host.allocated.milliVcpus} reserved for ${sums.get(host.id) ?? 0}`);
     }
     for (const machine of this.#machines) {
-      for (const id of machine.live) {
-        if (!this.books.sandboxes.has(id)) this.#violate(`stranger ${id} still lives on ${machine.hostId}`);
+      for (const id of machine.live.keys()) {
+        if (this.books.sandboxes.get(id)?.hostId !== machine.hostId)
+          this.#violate(`stranger ${id} still lives on ${machine.hostId}`);
       }
     }
     const { verdict } = this.books;

@@ -13,6 +13,11 @@ export type AgentConditionType =
   | 'MEMORY_PRESSURE'
   | 'NO_RUNTIME';
 
+/** HOST: another host may do better. SANDBOX: what was asked for cannot be had. */
+export type ErrorCause =
+  | 'HOST'
+  | 'SANDBOX';
+
 export type HeartbeatInput = {
   readonly diskUsedMb: number;
   /** SHA-256 (hex) over the lines "id generation status\n" of all sandboxes, sorted by id. */
@@ -41,9 +46,15 @@ export type HostSpecsInput = {
   readonly provider?: string | null | undefined;
   /** Null when there is none that works. */
   readonly runtime?: RuntimeInput | null | undefined;
+  /** Templates that sandboxes can be made of here; only "host" when not given. */
+  readonly templates?: ReadonlyArray<string> | null | undefined;
 };
 
 export type ObservedSandboxInput = {
+  /** Paused by the host because it was idle; said until a newer generation acknowledges it. */
+  readonly autoPaused?: boolean | null | undefined;
+  /** Of ERROR. */
+  readonly errorCause?: ErrorCause | null | undefined;
   /** The newest that the agent has carried out. */
   readonly generation: number;
   readonly id: string;

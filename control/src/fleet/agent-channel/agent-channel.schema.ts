@@ -5,7 +5,7 @@ import type { AuthenticatedHost, Enrolment, HostCredentials } from '../enrolment
 import { AGENT_CONDITION_TYPES } from '../hosts/host.state.ts';
 import { hostSpecsSchema, hostUsageSchema } from '../hosts/host.specs.ts';
 import type { Convergence } from '../sandboxes/convergence.service.ts';
-import { OBSERVED_STATUSES } from '../sandboxes/sandbox.state.ts';
+import { ERROR_CAUSES, OBSERVED_STATUSES } from '../sandboxes/sandbox.state.ts';
 import { observedSandboxSchema } from '../sandboxes/sandbox.report.ts';
 import type { Heartbeats } from './heartbeat.service.ts';
 
@@ -47,6 +47,11 @@ export function agentChannelSchema(): GraphQLSchema {
   const AgentConditionType = builder.enumType('AgentConditionType', { values: AGENT_CONDITION_TYPES });
   const ObservedStatus = builder.enumType('ObservedStatus', { values: OBSERVED_STATUSES });
 
+  const ErrorCause = builder.enumType('ErrorCause', {
+    description: 'HOST: another host may do better. SANDBOX: what was asked for cannot be had.',
+    values: ERROR_CAUSES,
+  });
+
   const RuntimeInput = builder.inputType('RuntimeInput', {
     fields: (t) => ({ name: t.string({ required: true }), version: t.string({ required: true }) }),
   });
@@ -73,6 +78,9 @@ export function agentChannelSchema(): GraphQLSchema {
       conditions: t.field({ type: [AgentConditionInput], required: true }),
       provider: t.string({ description: 'Where the machine is, when its operator says so.' }),
       availabilityZone: t.string(),
+      templates: t.stringList({
+        description: 'Templates that sandboxes can be made of here; only "host" when not given.',
+      }),
     }),
   });
   const RegisterHostInput = builder.inputType('RegisterHostInput', {
@@ -118,6 +126,10 @@ export function agentChannelSchema(): GraphQLSchema {
       statusReason: t.string(),
       startedAt: t.field({ type: 'DateTime' }),
       lastActiveAt: t.field({ type: 'DateTime' }),
+      autoPaused: t.boolean({
+        description: 'Paused by the host because it was idle; said until a newer generation acknowledges it.',
+      }),
+      errorCause: t.field({ type: ErrorCause, description: 'Of ERROR.' }),
     }),
   });
   const ReportSandboxesInput = builder.inputType('ReportSandboxesInput', {

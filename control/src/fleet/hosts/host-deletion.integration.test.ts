@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { newAdmin, newMember, startTestControl } from '../../../test/harness.ts';
+import { createTestDatabase, insertHost, newAdmin, newMember, startTestControl } from '../../../test/harness.ts';
 import { heartbeat, refresh, ScriptedAgent } from '../../../test/scripted-agent.ts';
+import pg from 'pg';
 import type { Control } from '../../app.ts';
+import { ClaimKind } from '../claims.ts';
 import type { SandboxRow } from '../tables.ts';
 import { HostHasSandboxes } from './host-deletion.service.ts';
 
@@ -155,5 +157,60 @@ describe('deleting a host', () => {
     await expect(asViewer(newMember(randomUUID(), 'OWNER'))).rejects.toMatchObject({ code: 'NOT_FOUND' });
     await expect(asViewer(newMember(teamId, 'MEMBER'))).rejects.toMatchObject({ code: 'NOT_PERMITTED' });
     await asViewer(newMember(teamId, 'ADMIN'));
+  });
+});
+
+describe('a deletion that was interrupted', () => {
+  const isGone = async (hostId: string) =>
+    expect(await control.fleet.services.hosts.findForControl(hostId)).toBeUndefined();
+
+  test('is finished as soon as a control process starts, not when some time has passed', async () => {
+    const databaseUrl = await createTestDatabase();
+    const before = await startTestControl({}, databaseUrl);
+    const { id } = await insertHost(before.database, { deletingAt: new Date() });
+    await before[Symbol.asyncDispose]();
+    const startedAt = performance.now();
+    await using after = await startTestControl({}, databaseUrl);
+    await vi.waitFor(async () => expect(await after.fleet.services.hosts.findForControl(id)).toBeUndefined(), {
+      timeout: 10_000,
+    });
+    // Before the loop's first turn.
+    expect(after.loops().find(({ name }) => name === 'host-deletion')?.runs).toBe(0);
+    expect(performance.now() - startedAt).toBeLessThan(10_000);
+  });
+
+  test('is left to the process that is at it, and taken up at once when its connection breaks', async () => {
+    const { id } = await insertHost(control.database);
+    const other = new pg.Client({ connectionString: control.database.url });
+    other.on('error', () => {});
+    await other.connect();
+    await other.query('select pg_advisory_lock($1, hashtext($2))', [ClaimKind.deletion, id]);
+    const { rows } = await other.query<{ pid: number }>('select pg_backend_pid() as pid');
+    const killer = new pg.Client({ connectionString: control.database.url });
+    await killer.connect();
+    try {
+      await killer.query('update hosts set deleting_at = now() where id = $1', [id]);
+      expect(await control.fleet.services.deletion.resume()).toBe(0);
+      expect(await control.fleet.services.hosts.findForControl(id)).toBeDefined();
+      const asked = remove(id);
+      await killer.query('select pg_terminate_backend($1)', [rows[0]?.pid]);
+      expect(await asked).toMatchObject({ hostId: id });
+      await isGone(id);
+    } finally {
+      await killer.end();
+    }
+  });
+
+  test('needs no second confirmation', async () => {
+    await using agent = await newHost();
+    const sandbox = await newSandbox(agent.hostId);
+    await control.fleet.services.deletion.preview(agent.hostId);
+    const query = new pg.Client({ connectionString: control.database.url });
+    await query.connect();
+    await query.query('update hosts set deleting_at = now() where id = $1', [agent.hostId]);
+    await query.end();
+    await remove(agent.hostId);
+    await isGone(agent.hostId);
+    expect(await control.fleet.services.sandboxes.find(admin, sandbox.id)).toBeNull();
   });
 });

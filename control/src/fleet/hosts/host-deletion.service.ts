@@ -6,6 +6,7 @@ import { NotFound, UserError } from '../../kernel/user-errors.ts';
 import { actorOf, type Viewer } from '../../kernel/viewer.ts';
 import { toCursor } from '../../kernel/events/change-stream.ts';
 import type { EventHub } from '../../kernel/events/event-hub.ts';
+import { ClaimKind, type Claims } from '../claims.ts';
 import type { Convergence } from '../sandboxes/convergence.service.ts';
 import { transitionSandbox } from '../sandboxes/sandbox.record.ts';
 import { isEnded, observe, requestDestroy, type SandboxState, type Transition } from '../sandboxes/sandbox.state.ts';
@@ -43,10 +44,14 @@ export interface HostDeletionDeps {
   readonly hosts: HostService;
   readonly pool: HostClientPool;
   readonly convergence: Convergence;
+  readonly claims: Claims;
   /** Cuts the host's agent channel. */
   readonly disconnect: (hostId: string, code: CloseCode, reason: string) => void;
   readonly log: Logger;
 }
+
+/** Between two looks whether somebody else has finished the same deletion, in ms. */
+const POLL_MS = 100;
 
 /** Deletes hosts, and never a sandbox that nobody was shown. */
 export class HostDeletion {
@@ -64,8 +69,10 @@ export class HostDeletion {
 
   /**
    * Deletes a host. With live sandboxes on it, only with `force` and the digest of a preview that
-   * showed all of them.
+   * showed all of them. Once a deletion has begun nothing new can come to the host, and what there was
+   * has been agreed to: whoever asks again, also without `force`, waits for its end.
    *
+   * @param force without it the digest counts for nothing.
    * @throws {HostHasSandboxes} when there are any that the caller has not seen.
    * @throws {NotFound | NotPermitted}
    */
@@ -74,27 +81,36 @@ export class HostDeletion {
     const host = await this.#deps.hosts.find(someone, hostId);
     authorize(someone, 'host:delete', host ?? undefined, 'host');
     const doomed = await this.#condemn(someone, hostId, force ? digest : null);
-    const destroyedSandboxes = await this.#finish(hostId, doomed);
-    return { hostId, destroyedSandboxes, cursor: toCursor(this.#deps.hub.position) };
+    for (;;) {
+      const destroyedSandboxes = await this.#claimed(hostId, () => this.#finish(hostId, doomed));
+      if (destroyedSandboxes) return { hostId, destroyedSandboxes, cursor: toCursor(this.#deps.hub.position) };
+      await new Promise((wake) => setTimeout(wake, POLL_MS));
+    }
   }
 
-  /** Finishes deletions that were interrupted. */
+  /** Finishes deletions that were interrupted, at once: whoever is at one holds a claim on it. */
   async resume(): Promise<number> {
     const unfinished = await this.#deps.database.query
       .selectFrom('Host')
       .select('id')
       .where('deletingAt', 'is not', null)
       .where('deletedAt', 'is', null)
-      // Younger ones are being worked on by the request that asked for them.
-      .where('deletingAt', '<', new Date(Date.now() - 4 * REMOVAL_DEADLINE_MS))
       .execute();
+    let resumed = 0;
     for (const { id } of unfinished) {
       // One that fails again must not keep the others waiting.
-      await this.#finish(id, await liveSandboxes(this.#deps.database.query, id)).catch((err: unknown) =>
+      const done = await this.#claimed(id, async () =>
+        this.#finish(id, await liveSandboxes(this.#deps.database.query, id)),
+      ).catch((err: unknown) =>
         this.#deps.log.warn({ hostId: id, err }, 'a deletion could not be finished; it is tried again'),
       );
+      if (done) resumed++;
     }
-    return unfinished.length;
+    return resumed;
+  }
+
+  #claimed<T>(hostId: string, work: () => Promise<T>): Promise<T | undefined> {
+    return this.#deps.claims.exclusively(ClaimKind.deletion, hostId, work);
   }
 
   /**
@@ -179,7 +195,10 @@ function becauseOfHost(state: SandboxState): Transition {
 /** The host is gone, and with it what it had. */
 function endWithHost(state: SandboxState): Transition {
   const { changes } = observe({ ...state, desiredState: 'DESTROYED' }, { absentAsOf: null }, new Date());
-  return { changes: { ...changes, desiredState: 'DESTROYED', statusReason: 'Its host was deleted.' }, push: false };
+  return {
+    changes: { ...changes, desiredState: 'DESTROYED', pauseCause: null, statusReason: 'Its host was deleted.' },
+    push: false,
+  };
 }
 
 type Query = Pick<FleetTransaction, 'selectFrom'>;

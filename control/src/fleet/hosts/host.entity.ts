@@ -6,6 +6,13 @@ export interface Label {
   value: string;
 }
 
+/**
+ * Expressions that an index of `hosts` and the statements of placement share; PostgreSQL uses the one
+ * for the other only while they are the same.
+ */
+export const POOL = `coalesce("team_id", '00000000-0000-0000-0000-000000000000')`;
+export const REACHABLE = `"deleted_at" is null and "status" = 'ONLINE' and "tunnel_replica" is not null and "cordoned_at" is null and "deleting_at" is null`;
+
 export const HostSchema = defineEntity({
   name: 'Host',
   tableName: 'hosts',
@@ -33,6 +40,8 @@ export const HostSchema = defineEntity({
     runtimeName: p.text().nullable(),
     runtimeVersion: p.text().nullable(),
     agentConditions: p.json<AgentCondition[]>(),
+    /** Names of the templates that the machine can make sandboxes of. */
+    templates: p.json<string[]>().defaultRaw(`'["host"]'`),
 
     // Reserved by live sandboxes. INVARIANT: the sums over this host's sandboxes that hold a reservation.
     allocatedSandboxes: p.integer().default(0),
@@ -45,6 +54,15 @@ export const HostSchema = defineEntity({
     /** The control replica that holds a tunnel through which it has made a round trip; null when none does. */
     tunnelReplica: p.uuid().nullable(),
     cordonedAt: p.datetime().nullable(),
+    /** While its sandboxes are being moved out of the way; see `host-drain.entity.ts`. */
+    drainingSince: p.datetime().nullable(),
+    /** Since when the team may not bring its own hosts any more. */
+    byocDisabledAt: p.datetime().nullable(),
+    /** Sandboxes in a row that this host failed to start, for reasons of its own. */
+    createFailures: p.integer().default(0),
+    lastCreateError: p.text().nullable(),
+    /** Since when it is out of placement because of them; until a canary has started on it. */
+    createsFailingSince: p.datetime().nullable(),
     /** Set by `deleteHost` before anything is destroyed, so that an interrupted deletion is finished. */
     deletingAt: p.datetime().nullable(),
     deletedAt: p.datetime().nullable(),
@@ -62,6 +80,12 @@ export const HostSchema = defineEntity({
       name: 'hosts_name_key',
       expression:
         'create unique index "hosts_name_key" on "hosts" (coalesce("team_id", \'00000000-0000-0000-0000-000000000000\'), "name") where "deleted_at" is null',
+    },
+    // For placement: the hosts of a pool (the platform's, or one team's) that can be reached, in an order that
+    // nothing which placement writes can change. So its updates touch no index.
+    {
+      name: 'hosts_placement',
+      expression: `create index "hosts_placement" on "hosts" (${POOL}, uuid_hash("id")) where ${REACHABLE}`,
     },
   ],
 });

@@ -245,7 +245,11 @@ export function addHosts(
   const DeleteHostInput = builder.inputType('DeleteHostInput', {
     fields: (t) => ({
       hostId: t.id({ required: true }),
-      force: t.boolean({ defaultValue: false, description: 'Destroy the sandboxes that the preview showed.' }),
+      force: t.boolean({
+        defaultValue: false,
+        description:
+          'Destroy the sandboxes that the preview showed. Not needed again once the deletion has begun (condition DELETING).',
+      }),
       previewDigest: t.string({ description: 'From the preview; required with `force` when there are sandboxes.' }),
     }),
   });

@@ -37,6 +37,10 @@ export const hostSpecsSchema = z.object({
     .nullish()
     .transform((runtime) => runtime ?? null),
   conditions: z.array(conditionSchema).transform((conditions) => conditions.slice(0, 16)),
+  templates: z
+    .array(words(63))
+    .nullish()
+    .transform((templates) => templates?.slice(0, 256) ?? ['host']),
   /** Where the machine is, when its operator says so; null leaves what people entered. */
   provider: words(63)
     .nullish()

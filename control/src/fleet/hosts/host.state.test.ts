@@ -1,5 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { AGENT_CONDITION_TYPES, HOST_STATUSES, hostConditions, isSchedulable, type HostFacts } from './host.state.ts';
+import {
+  AFTER_CREATE_SUCCESS,
+  afterCreateFailure,
+  AGENT_CONDITION_TYPES,
+  HOST_STATUSES,
+  hostConditions,
+  isSchedulable,
+  MAX_CREATE_FAILURES,
+  type HostFacts,
+} from './host.state.ts';
 
 const NOW = new Date('2026-01-02T03:04:05Z');
 
@@ -10,6 +19,11 @@ const newHost = (facts: Partial<HostFacts> = {}): HostFacts => ({
   tunnelReplica: 'replica',
   cordonedAt: null,
   deletingAt: null,
+  drainingSince: null,
+  byocDisabledAt: null,
+  createFailures: 0,
+  lastCreateError: null,
+  createsFailingSince: null,
   ...facts,
 });
 
@@ -26,6 +40,9 @@ describe('a host takes no sandboxes, and says why,', () => {
     ['when it is silent', { status: 'UNREACHABLE' }, 'HEARTBEAT_MISSED'],
     ['without a tunnel', { tunnelReplica: null }, 'TUNNEL_DOWN'],
     ['when it is cordoned', { cordonedAt: NOW }, 'CORDONED'],
+    ['while it is being drained', { drainingSince: NOW }, 'DRAINING'],
+    ['when its team may not bring hosts any more', { byocDisabledAt: NOW }, 'BYOC_DISABLED'],
+    ['when it keeps failing to start sandboxes', { createsFailingSince: NOW }, 'CREATES_FAILING'],
     ['while it is being deleted', { deletingAt: NOW }, 'DELETING'],
     ['without a runtime', { runtimeName: null }, 'NO_RUNTIME'],
     ['when its disk is full', { agentConditions: [{ type: 'DISK_PRESSURE', message: 'full' }] }, 'DISK_PRESSURE'],
@@ -52,4 +69,20 @@ test.each(AGENT_CONDITION_TYPES)('memory pressure alone does not keep sandboxes 
 
 test('an unreachable host is not blamed for its tunnel as well', () => {
   expect(types({ status: 'UNREACHABLE', tunnelReplica: null })).toEqual(['HEARTBEAT_MISSED']);
+});
+
+test('a host that fails to start sandboxes is taken out at the third in a row, with the evidence, and back in by a success', () => {
+  let host = newHost();
+  for (let failures = 1; failures <= MAX_CREATE_FAILURES; failures++) {
+    expect(isSchedulable(host)).toBe(true);
+    host = { ...host, ...afterCreateFailure(host, `no space ${failures}`, NOW) };
+    expect(host.createFailures).toBe(failures);
+  }
+  expect(hostConditions(host)).toMatchObject([
+    { type: 'CREATES_FAILING', message: expect.stringContaining('The last 3 sandboxes') as string },
+  ]);
+  expect(hostConditions(host)[0]?.message).toContain('no space 3');
+  const later = new Date(NOW.getTime() + 60_000);
+  expect(afterCreateFailure(host, 'again', later).createsFailingSince).toEqual(NOW);
+  expect(isSchedulable({ ...host, ...AFTER_CREATE_SUCCESS })).toBe(true);
 });

@@ -22,8 +22,11 @@ export interface AgentCondition {
 
 export const HOST_CONDITION_TYPES = [
   ...AGENT_CONDITION_TYPES,
+  'BYOC_DISABLED',
   'CORDONED',
+  'CREATES_FAILING',
   'DELETING',
+  'DRAINING',
   'HEARTBEAT_MISSED',
   'NOT_REGISTERED',
   'TUNNEL_DOWN',
@@ -46,6 +49,11 @@ export interface HostFacts {
   readonly tunnelReplica: string | null;
   readonly cordonedAt: Date | null;
   readonly deletingAt: Date | null;
+  readonly drainingSince: Date | null;
+  readonly byocDisabledAt: Date | null;
+  readonly createFailures: number;
+  readonly lastCreateError: string | null;
+  readonly createsFailingSince: Date | null;
 }
 
 /** All that keeps a host from being simply fine, most telling first. */
@@ -63,7 +71,15 @@ export function hostConditions(host: HostFacts): HostCondition[] {
   if (host.status === 'UNREACHABLE') blocked('HEARTBEAT_MISSED', 'Nothing has been heard from the host for too long.');
   else if (host.tunnelReplica === null)
     blocked('TUNNEL_DOWN', 'Control cannot reach the agent through its tunnel yet.');
+  if (host.byocDisabledAt) blocked('BYOC_DISABLED', 'The team may not bring its own hosts any more.');
+  if (host.drainingSince) blocked('DRAINING', 'Its sandboxes are being moved out of the way.');
   if (host.cordonedAt) blocked('CORDONED', 'The host was cordoned: it takes no new sandboxes.');
+  if (host.createsFailingSince) {
+    blocked(
+      'CREATES_FAILING',
+      `The last ${host.createFailures} sandboxes could not be started here: ${host.lastCreateError ?? 'no reason was given'}. It is tried again from time to time.`,
+    );
+  }
   for (const { type, message } of host.agentConditions) {
     conditions.push({ type, message, blocksPlacement: type === 'NO_RUNTIME' || type === 'DISK_PRESSURE' });
   }
@@ -72,6 +88,29 @@ export function hostConditions(host: HostFacts): HostCondition[] {
   }
   return conditions;
 }
+
+/**
+ * Sandboxes in a row that a host may fail to start before it is taken out of placement. Fewer takes out a
+ * good host over a hiccup; more sends more sandboxes to a bad one.
+ */
+export const MAX_CREATE_FAILURES = 3;
+
+/** What of a host changes when it has failed to start a sandbox, for a reason of its own. */
+export function afterCreateFailure(
+  host: Pick<HostFacts, 'createFailures' | 'createsFailingSince'>,
+  error: string,
+  now: Date,
+): Pick<HostFacts, 'createFailures' | 'lastCreateError' | 'createsFailingSince'> {
+  const createFailures = host.createFailures + 1;
+  return {
+    createFailures,
+    lastCreateError: error,
+    createsFailingSince: host.createsFailingSince ?? (createFailures >= MAX_CREATE_FAILURES ? now : null),
+  };
+}
+
+/** What of a host changes when a sandbox has started on it. */
+export const AFTER_CREATE_SUCCESS = { createFailures: 0, lastCreateError: null, createsFailingSince: null } as const;
 
 /** Whether new sandboxes may be placed on the host, capacity aside. */
 export function isSchedulable(host: HostFacts): boolean {

@@ -12,7 +12,16 @@ export interface HostStreamFilter {
   readonly kind: HostKind | undefined;
 }
 
-const DATES = ['cordonedAt', 'deletingAt', 'deletedAt', 'registeredAt', 'createdAt'] as const;
+const DATES = [
+  'cordonedAt',
+  'drainingSince',
+  'byocDisabledAt',
+  'createsFailingSince',
+  'deletingAt',
+  'deletedAt',
+  'registeredAt',
+  'createdAt',
+] as const;
 
 /** What happens to the hosts that the viewer may see. */
 export function hostChanges(

@@ -1,9 +1,11 @@
 import { parse } from 'graphql';
+import { sql as sqlOf } from 'kysely';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { insertHost, newAdmin, newMember, startTestControl } from '../../../test/harness.ts';
 import { ScriptedAgent } from '../../../test/scripted-agent.ts';
 import type { Control } from '../../app.ts';
+import type { FleetTables } from '../tables.ts';
 import { executeOnSubgraph } from '../../kernel/subgraph.ts';
 import type { Viewer } from '../../kernel/viewer.ts';
 import { silentLogger } from '@rookery/wire/log.ts';
@@ -20,6 +22,7 @@ const HEALTH = `{ fleetHealth {
 
 let control: Control;
 let sql: pg.Client;
+let beating: NodeJS.Timeout[] = [];
 
 beforeEach(async () => {
   control = await startTestControl({ ROOKERY_UNREACHABLE_AFTER_MS: LEASE_MS });
@@ -27,6 +30,8 @@ beforeEach(async () => {
   await sql.connect();
 });
 afterEach(async () => {
+  beating.forEach(clearInterval);
+  beating = [];
   await sql.end();
   await control[Symbol.asyncDispose]();
 });
@@ -72,9 +77,18 @@ async function hosts(count: number, seenAgoMs: number): Promise<string[]> {
   return ids;
 }
 
-/** They all beat, as long as the test runs. */
-const keepHearing = (ids: readonly string[]) =>
-  sql.query(`update host_leases set seen_at = now() + interval '1 hour' where host_id = any($1)`, [ids]);
+/** They beat from now on, as long as the test runs. */
+async function keepHearing(ids: readonly string[]): Promise<void> {
+  const beat = () =>
+    control.database
+      .as<FleetTables>()
+      .query.updateTable('HostLease')
+      .set({ seenAt: sqlOf<Date>`now()` })
+      .where('hostId', 'in', ids)
+      .execute();
+  await beat();
+  beating.push(setInterval(() => void beat(), LEASE_MS / 10));
+}
 
 const statuses = async (ids: readonly string[]) =>
   (await sql.query<{ status: string }>('select status from hosts where id = any($1)', [ids])).rows.map(

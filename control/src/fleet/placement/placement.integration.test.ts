@@ -3,7 +3,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { insertHost, openTestDatabase } from '../../../test/harness.ts';
 import type { DatabaseConnection } from '../../database/database.ts';
 import type { FleetDatabase, FleetTables, HostRow } from '../tables.ts';
-import { NoHostFits, reserve, type PlacementRequest } from './placement.service.ts';
+import type { PlacementConstraints, PlacementRequest, PlacementStrategyName } from './placement.ts';
+import { NoHostFits, Placements } from './placement.service.ts';
 
 let connection: DatabaseConnection;
 let database: FleetDatabase;
@@ -18,19 +19,28 @@ beforeEach(async () => {
 });
 afterAll(() => connection[Symbol.asyncDispose]());
 
-const newRequest = (request: Partial<PlacementRequest> = {}): PlacementRequest => ({
+type Wish = Partial<Omit<PlacementRequest, 'constraints'> & PlacementConstraints>;
+
+const newRequest = ({ hostId = null, arch = null, labels = [], ...request }: Wish = {}): PlacementRequest => ({
   teamId,
+  template: 'host',
   milliVcpus: 1_000,
   memoryMb: 512,
   diskMb: 1_024,
-  hostId: null,
+  constraints: { hostId, arch, labels },
+  failedHostIds: [],
   ...request,
 });
 
-const place = (request: Partial<PlacementRequest> = {}, cpuOvercommit = 1) =>
-  database.transaction((tx) => reserve(tx, newRequest(request), cpuOvercommit));
+const placements = (strategy: PlacementStrategyName = 'ROUND_ROBIN', cpuOvercommit = 1) =>
+  new Placements({ strategy, cpuOvercommit });
 
-async function refusal(request: Partial<PlacementRequest> = {}): Promise<NoHostFits> {
+const place = (
+  request: Wish = {},
+  { strategy, cpuOvercommit }: { strategy?: PlacementStrategyName; cpuOvercommit?: number } = {},
+) => database.transaction((tx) => placements(strategy, cpuOvercommit).reserve(tx, newRequest(request)));
+
+async function refusal(request: Wish = {}): Promise<NoHostFits> {
   const error: unknown = await place(request).then(
     () => undefined,
     (reason: unknown) => reason,
@@ -75,7 +85,7 @@ test('a host that is being placed on by someone else does not hold up a placemen
 test('a rolled back placement gives its reservation back', async () => {
   const host = await insertHost(connection);
   const failing = database.transaction(async (tx) => {
-    await reserve(tx, newRequest(), 1);
+    await placements().reserve(tx, newRequest());
     throw new Error('no');
   });
   await expect(failing).rejects.toThrow('no');
@@ -112,10 +122,30 @@ describe('a refusal', () => {
     ['CORDONED', { deletingAt: new Date() }],
     ['RUNTIME', { runtimeName: null }],
     ['RUNTIME', { agentConditions: [{ type: 'DISK_PRESSURE', message: 'full' }] }],
+    ['BYOC_DISABLED', { byocDisabledAt: new Date() }],
+    ['CREATES_FAILING', { createsFailingSince: new Date() }],
     ['CAPACITY', { allocatedMemoryMb: 262_144 }],
   ])('names the filter %s for a host with %o', async (filter, host) => {
     await insertHost(connection, host);
     expect(await refusal()).toMatchObject({ candidates: 1, rejections: [{ filter, hosts: 1 }], never: false });
+  });
+
+  test.each<[string, Wish, Partial<HostRow>]>([
+    ['ARCH', { arch: 'aarch64' }, { arch: 'x86_64' }],
+    ['ARCH', { arch: 'aarch64' }, { arch: null }],
+    ['LABELS', { labels: [{ key: 'zone', value: 'a' }] }, { labels: [{ key: 'zone', value: 'b' }] }],
+    ['LABELS', { labels: [{ key: 'zone', value: 'a' }] }, { labels: [] }],
+    ['TEMPLATE', { template: 'python' }, { templates: ['host'] }],
+  ])('names the filter %s for a wish for %o on a host with %o', async (filter, wish, host) => {
+    await insertHost(connection, host);
+    expect(await refusal(wish)).toMatchObject({ rejections: [{ filter, hosts: 1 }], never: true });
+  });
+
+  test('names the hosts that failed to start the same sandbox before', async () => {
+    const host = await insertHost(connection);
+    expect(await refusal({ failedHostIds: [host.id] })).toMatchObject({
+      rejections: [{ filter: 'FAILED_BEFORE', hosts: 1 }],
+    });
   });
 
   test('counts each host under the first filter that it fails', async () => {
@@ -142,7 +172,85 @@ describe('a refusal', () => {
 
 test('CPUs may be promised more than once when that is configured, memory never', async () => {
   await insertHost(connection, { cpuCores: 1, memoryMb: 1_024 });
-  await place({}, 2);
-  await place({}, 2);
-  await expect(place({}, 8)).rejects.toBeInstanceOf(NoHostFits);
+  await place({}, { cpuOvercommit: 2 });
+  await place({}, { cpuOvercommit: 2 });
+  await expect(place({}, { cpuOvercommit: 8 })).rejects.toBeInstanceOf(NoHostFits);
+});
+
+test('a wish goes to the host that has the architecture, the labels and the template', async () => {
+  const zone = { key: 'zone', value: 'a' };
+  await insertHost(connection, { arch: 'x86_64', labels: [zone] });
+  await insertHost(connection, { arch: 'aarch64', labels: [] });
+  const wanted = await insertHost(connection, {
+    arch: 'aarch64',
+    labels: [{ key: 'disk', value: 'ssd' }, zone],
+    templates: ['host', 'python'],
+  });
+  const { host, placement } = await place({ arch: 'aarch64', labels: [zone], template: 'python' });
+  expect(host.id).toBe(wanted.id);
+  expect(placement).toMatchObject({
+    candidates: 1,
+    considered: 3,
+    sampled: false,
+    rejections: [
+      { filter: 'ARCH', hosts: 1 },
+      { filter: 'LABELS', hosts: 1 },
+    ],
+    constraints: { hostId: null, arch: 'aarch64', labels: [zone] },
+  });
+});
+
+describe('the strategy', () => {
+  /** Hosts of 10 cores of which so many are promised. */
+  const hostsWith = async (...promised: number[]) =>
+    Promise.all(
+      promised.map((cores) =>
+        insertHost(connection, { cpuCores: 10, allocatedMilliVcpus: cores * 1_000, allocatedSandboxes: cores }),
+      ),
+    );
+
+  test('least-loaded takes the emptiest host, whichever of CPU and memory is scarcer', async () => {
+    const [, emptiest] = await hostsWith(5, 2, 9);
+    await insertHost(connection, { cpuCores: 64, memoryMb: 10_000, allocatedMemoryMb: 8_000 });
+    const { host, placement } = await place({}, { strategy: 'LEAST_LOADED' });
+    expect(host.id).toBe(emptiest?.id);
+    expect(placement).toMatchObject({ strategy: 'LEAST_LOADED', score: 0.8 });
+  });
+
+  test('bin-pack takes the fullest host that still has room', async () => {
+    const [, , fullest] = await hostsWith(5, 2, 8, 10);
+    const { host, placement } = await place({ milliVcpus: 2_000 }, { strategy: 'BIN_PACK' });
+    expect(host.id).toBe(fullest?.id);
+    expect(placement).toMatchObject({ strategy: 'BIN_PACK', score: 0.8, candidates: 3 });
+    const [half] = await database.query
+      .selectFrom('Host')
+      .selectAll()
+      .where('allocatedMilliVcpus', '=', 5_000)
+      .execute();
+    expect((await place({ milliVcpus: 2_000 }, { strategy: 'BIN_PACK' })).host.id).toBe(half?.id);
+  });
+
+  test.each(['ROUND_ROBIN', 'LEAST_LOADED', 'BIN_PACK'] as const)(
+    '%s finds the one host with room among many without',
+    async (strategy) => {
+      await hostsWith(...Array.from({ length: 150 }, () => 10));
+      const free = await insertHost(connection, { cpuCores: 10 });
+      const { host, placement } = await place({}, { strategy });
+      expect(host.id).toBe(free.id);
+      expect(placement.rejections).toEqual([{ filter: 'CAPACITY', hosts: 150 }]);
+    },
+  );
+
+  test('spreads over a large fleet without counting all of it', async () => {
+    await hostsWith(...Array.from({ length: 250 }, () => 0));
+    const chosen = new Set<string>();
+    const strategy = placements();
+    for (let n = 0; n < 50; n++) {
+      const { host, placement } = await database.transaction((tx) => strategy.reserve(tx, newRequest()));
+      chosen.add(host.id);
+      expect(placement).toMatchObject({ sampled: true });
+      expect(placement.considered).toBeLessThan(250);
+    }
+    expect(chosen.size).toBe(50);
+  });
 });

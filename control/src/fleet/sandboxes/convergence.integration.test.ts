@@ -91,6 +91,7 @@ describe('a sandbox that was created', () => {
           vcpus: 0.5,
           memoryMb: 64,
           diskMb: 128,
+          timeoutSeconds: null,
           desiredState: 'RUNNING',
         },
         generation: 1,

@@ -7,7 +7,7 @@ import { ORPHAN_MIN_AGE_MS, readOrphans } from './orphan.state.ts';
 import { reconcile } from './reconcile.ts';
 import type { SandboxBooks } from './sandbox.books.ts';
 import type { Inventory, ObservedSandbox } from './sandbox.report.ts';
-import { isEnded, markPushed, noteTrouble, observe, type Absence, type Transition } from './sandbox.state.ts';
+import { isEnded, markPushed, noteTrouble, type Absence, type Transition } from './sandbox.state.ts';
 
 /** How long a host may take to bring one sandbox to where it should be, in ms. */
 const APPLY_DEADLINE_MS = 60_000;
@@ -48,6 +48,11 @@ export class Convergence {
   /** Pushes soon, without anyone waiting for it. */
   nudge(sandboxId: string): void {
     void this.push(sandboxId);
+  }
+
+  /** The same for many: some of them at a time. */
+  nudgeAll(sandboxIds: readonly string[]): void {
+    void inBatches(sandboxIds, PUSHES_PER_HOST, (id) => this.push(id));
   }
 
   /**
@@ -91,15 +96,7 @@ export class Convergence {
     );
     // Decided on rows as they were read; what changes is decided again on the locked ones.
     const { changed, toPush, toRemove, orphans } = reconcile(hostId, rows, inventory, new Date());
-    await books.transitionAll(
-      `host:${hostId}`,
-      [...changed.keys()],
-      (row) => `sandbox.${row.status.toLowerCase()}`,
-      (row) => {
-        const report = changed.get(row.id);
-        return report && row.hostId === hostId ? observe(row, report, new Date()) : NOTHING;
-      },
-    );
+    await this.#takeAll(hostId, rows, changed);
     if (toPush.length > 0) log.info({ hostId, sandboxes: toPush.length }, 'host differs from what is wanted; pushing');
     void inBatches(toPush, PUSHES_PER_HOST, (id) => this.push(id));
     void inBatches(toRemove, PUSHES_PER_HOST, (sandbox) => this.#remove(hostId, sandbox));
@@ -129,19 +126,21 @@ export class Convergence {
   }
 
   /**
-   * Writes down what a host says about one sandbox.
+   * Writes down what a host says about one sandbox. One that it could not start may go to another host.
    *
    * @returns the transition, or undefined when the sandbox is not this host's.
    */
   async observe(hostId: string, sandboxId: string, report: ObservedSandbox | Absence): Promise<Transition | undefined> {
-    const result = await this.#deps.books.transition(
-      `host:${hostId}`,
-      sandboxId,
-      (row) => `sandbox.${row.status.toLowerCase()}`,
-      // A host may speak of its own sandboxes only.
-      (row) => (row.hostId === hostId ? observe(row, report, new Date()) : NOTHING),
-    );
-    return result?.row.hostId === hostId ? result.transition : undefined;
+    const { books, log } = this.#deps;
+    const taken = await books.takeReport(hostId, sandboxId, report);
+    if (taken?.leftBehind && 'generation' in report) {
+      log.info({ hostId, sandboxId, to: taken.row.hostId }, 'the host could not start a sandbox; it goes to another');
+      this.nudge(sandboxId);
+      // Only a note of the failure is left there; its next inventory tells of it if this is lost.
+      void this.#remove(hostId, { id: sandboxId, generation: report.generation });
+      return undefined;
+    }
+    return taken?.transition;
   }
 
   /** A host says what some of its sandboxes are; what differs from what is wanted is pushed. */
@@ -197,6 +196,21 @@ export class Convergence {
     }
   }
 
+  /** What changes in the ordinary way is written together; what says something about the host as well, one by one. */
+  async #takeAll(
+    hostId: string,
+    rows: readonly SandboxRow[],
+    changed: ReadonlyMap<string, ObservedSandbox | Absence>,
+  ): Promise<void> {
+    const hasStarted = new Set(rows.filter(({ startedAt }) => startedAt !== null).map(({ id }) => id));
+    const [ordinary, telling] = partition([...changed], ([id, report]) => {
+      const failed = 'status' in report && report.status === 'ERROR';
+      return hasStarted.has(id) && !failed;
+    });
+    await this.#deps.books.takeReports(hostId, new Map(ordinary));
+    for (const [id, report] of telling) await this.observe(hostId, id, report);
+  }
+
   /** What the host has was destroyed here: it is asked again to remove it. */
   async #remove(hostId: string, { id, generation }: { id: string; generation: number }): Promise<void> {
     const { pool, log } = this.#deps;
@@ -223,14 +237,17 @@ export class Convergence {
   }
 }
 
-const NOTHING: Transition = { changes: {}, push: false };
-
 function toSpec(row: SandboxRow) {
-  const { id, name, template, memoryMb, diskMb } = row;
-  return { id, name, template, memoryMb, diskMb, vcpus: row.milliVcpus / 1_000, desiredState: 'RUNNING' as const };
+  const { id, name, template, memoryMb, diskMb, timeoutSeconds } = row;
+  const desiredState = row.desiredState === 'PAUSED' ? 'PAUSED' : 'RUNNING';
+  return { id, name, template, memoryMb, diskMb, timeoutSeconds, vcpus: row.milliVcpus / 1_000, desiredState } as const;
 }
 
 async function inBatches<T>(items: readonly T[], size: number, work: (item: T) => Promise<void>): Promise<void> {
   for (let start = 0; start < items.length; start += size)
     await Promise.all(items.slice(start, start + size).map(work));
+}
+
+function partition<T>(items: readonly T[], belongs: (item: T) => boolean): [T[], T[]] {
+  return [items.filter(belongs), items.filter((item) => !belongs(item))];
 }

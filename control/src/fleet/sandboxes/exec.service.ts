@@ -8,6 +8,7 @@ import type { EventHub } from '../../kernel/events/event-hub.ts';
 import type { FleetDatabase, SandboxRow } from '../tables.ts';
 import type { ExecEvent } from '../tunnels/host-client.ts';
 import type { HostClientPool } from '../tunnels/host-client-pool.ts';
+import type { SandboxOperations } from './sandbox-operations.service.ts';
 import type { SandboxService } from './sandbox.service.ts';
 import type { SandboxStatus } from './sandbox.state.ts';
 
@@ -78,6 +79,7 @@ export interface ExecServiceDeps {
   readonly hub: EventHub;
   readonly pool: HostClientPool;
   readonly sandboxes: SandboxService;
+  readonly operations: SandboxOperations;
 }
 
 /** Runs commands in sandboxes, through the tunnel of their host. */
@@ -90,16 +92,21 @@ export class ExecService {
 
   /**
    * Runs a command to its end and collects what it printed. Waits a while for a sandbox that is
-   * still starting.
+   * still starting, and resumes one that was paused for being idle.
    *
    * @throws {InvalidInput | NotFound | NotPermitted | SandboxNotRunning | HostUnavailable}
    */
   async run(viewer: Viewer | null, sandboxId: string, input: unknown): Promise<ExecOutput> {
+    return this.#run(viewer, sandboxId, input, true);
+  }
+
+  async #run(viewer: Viewer | null, sandboxId: string, input: unknown, mayWake: boolean): Promise<ExecOutput> {
     const someone = signedIn(viewer);
     const { command, cwd, env, stdin, timeoutSeconds } = parseInput(execInput, input);
     const sandbox = await this.#deps.sandboxes.find(someone, sandboxId);
     authorize(someone, 'sandbox:exec', sandbox ?? undefined, 'sandbox');
-    const running = await this.#whenStarted(sandbox as SandboxRow);
+    const awake = await this.#deps.operations.wake(someone, sandbox as SandboxRow);
+    const running = await this.#whenStarted(awake);
     if (running.status === 'MISSING') throw new HostUnavailable('The sandbox’s host has not been heard from.');
     if (running.status !== 'RUNNING') throw new SandboxNotRunning(running);
     const host = this.#deps.pool.get(running.hostId);
@@ -120,6 +127,9 @@ export class ExecService {
     } catch (error) {
       if (error instanceof RookeryError && error.code === 'UNAVAILABLE') throw new HostUnavailable(error.message);
       if (error instanceof RookeryError && (error.code === 'NOT_FOUND' || error.code === 'CONFLICT')) {
+        // The host refused it, so it has not begun: it may just have been paused for being idle.
+        const woken = mayWake ? await this.#deps.operations.wake(someone, running, true) : running;
+        if (woken.generation > running.generation) return this.#run(viewer, sandboxId, input, false);
         throw new SandboxNotRunning({ ...running, status: 'STOPPED', statusReason: error.message });
       }
       throw error;

@@ -2,8 +2,11 @@ import { sql } from 'kysely';
 import type { Actor } from '../../kernel/viewer.ts';
 import type { FleetDatabase, FleetEvents, FleetTransaction, SandboxRow } from '../tables.ts';
 import type { OrphanSighting } from './orphan.state.ts';
-import { release, transitionSandbox } from './sandbox.record.ts';
-import { ENDED_STATUSES, type Transition } from './sandbox.state.ts';
+import { eventType, takeReport, type TakenReport } from '../placement/failover.ts';
+import type { Placements } from '../placement/placement.service.ts';
+import { releaseReservation, transitionSandbox } from './sandbox.record.ts';
+import type { ObservedSandbox } from './sandbox.report.ts';
+import { ENDED_STATUSES, observe, type Absence, type Transition } from './sandbox.state.ts';
 
 /** The pure decision on one row. */
 export type Decide = (row: SandboxRow) => Transition;
@@ -25,13 +28,10 @@ export interface SandboxBooks {
     type: string | ((row: SandboxRow) => string),
     decide: Decide,
   ): Promise<{ row: SandboxRow; transition: Transition } | undefined>;
-  /** The same for several rows in one transaction. */
-  transitionAll(
-    actor: Actor,
-    sandboxIds: readonly string[],
-    type: (row: SandboxRow) => string,
-    decide: Decide,
-  ): Promise<Map<string, Transition>>;
+  /** Writes down what a host says of one of its sandboxes; see {@link takeReport}. */
+  takeReport(hostId: string, sandboxId: string, report: ObservedSandbox | Absence): Promise<TakenReport | undefined>;
+  /** The same for many that have started before and have not failed: their changes say nothing about the host. */
+  takeReports(hostId: string, reports: ReadonlyMap<string, ObservedSandbox | Absence>): Promise<void>;
   /** Inventories may overtake each other; an older one than the last taken says nothing. @returns whether this one says something. */
   takeEpoch(hostId: string, epoch: number): Promise<boolean>;
   /** Last, when the rows say what the inventory said: an interrupted reconciliation is asked for again. */
@@ -50,10 +50,12 @@ const BATCH = 200;
 export class SandboxTables implements SandboxBooks {
   readonly #database: FleetDatabase;
   readonly #events: FleetEvents;
+  readonly #placements: Placements;
 
-  constructor(deps: { database: FleetDatabase; events: FleetEvents }) {
+  constructor(deps: { database: FleetDatabase; events: FleetEvents; placements: Placements }) {
     this.#database = deps.database;
     this.#events = deps.events;
+    this.#placements = deps.placements;
   }
 
   find(sandboxId: string): Promise<SandboxRow | undefined> {
@@ -82,7 +84,8 @@ export class SandboxTables implements SandboxBooks {
       .where((eb) =>
         eb.or([
           eb('desiredState', '=', 'DESTROYED'),
-          eb('status', '=', 'PAUSED'),
+          eb.and([eb('desiredState', '=', 'RUNNING'), eb('status', '=', 'PAUSED')]),
+          eb.and([eb('desiredState', '=', 'PAUSED'), eb('status', '=', 'PAUSING')]),
           eb.and([eb('status', 'not in', ENDED_STATUSES), eb('observedGeneration', '<', eb.ref('generation'))]),
         ]),
       )
@@ -95,42 +98,45 @@ export class SandboxTables implements SandboxBooks {
     return this.#events.transaction(actor, (tx, record) => transitionSandbox(tx, record, sandboxId, type, decide));
   }
 
-  async transitionAll(
-    actor: Actor,
-    sandboxIds: readonly string[],
-    type: (row: SandboxRow) => string,
-    decide: Decide,
-  ): Promise<Map<string, Transition>> {
-    const transitions = new Map<string, Transition>();
-    for (let start = 0; start < sandboxIds.length; start += BATCH) {
-      const ids = sandboxIds.slice(start, start + BATCH);
-      await this.#events.transaction(actor, async (tx, record) => {
+  takeReport(hostId: string, sandboxId: string, report: ObservedSandbox | Absence): Promise<TakenReport | undefined> {
+    return this.#events.transaction(`host:${hostId}`, (tx, record) =>
+      takeReport(tx, record, this.#placements, { hostId, sandboxId, report }),
+    );
+  }
+
+  async takeReports(hostId: string, reports: ReadonlyMap<string, ObservedSandbox | Absence>): Promise<void> {
+    const all = [...reports.keys()];
+    for (let start = 0; start < all.length; start += BATCH) {
+      const ids = all.slice(start, start + BATCH);
+      await this.#events.transaction(`host:${hostId}`, async (tx, record) => {
         const rows = await tx
           .selectFrom('Sandbox')
           .selectAll()
           .where('id', 'in', ids)
+          // A host may speak of its own sandboxes only.
+          .where('hostId', '=', hostId)
           // In one order, so that whoever else locks several cannot lock us out.
           .orderBy('id')
           .forUpdate()
           .execute();
+        const now = new Date();
         const released: SandboxRow[] = [];
-        for (const [changes, group] of grouped(rows, decide, transitions)) {
+        for (const [changes, group] of grouped(rows, (row) => observe(row, reports.get(row.id) as Absence, now))) {
           const changed = await write(tx, group, changes);
           await record(
             changed.map((row) => ({
               subject: 'SANDBOX',
               change: row.deletedAt === null ? 'UPDATED' : 'DELETED',
-              type: type(row),
+              type: eventType(row),
               row,
             })),
           );
           if (changes.holdsReservation === false) released.push(...group.filter((row) => row.holdsReservation));
         }
         // After all sandboxes are locked: everybody else locks a sandbox first and its host second.
-        for (const row of released) await release(tx, record, row);
+        for (const row of released) await releaseReservation(tx, record, row);
       });
     }
-    return transitions;
   }
 
   async takeEpoch(hostId: string, epoch: number): Promise<boolean> {
@@ -182,16 +188,10 @@ export class SandboxTables implements SandboxBooks {
 }
 
 /** Rows that change in the same way are written by one statement: of a host that returns, nearly all are. */
-function grouped(
-  rows: readonly SandboxRow[],
-  decide: Decide,
-  transitions: Map<string, Transition>,
-): [Transition['changes'], SandboxRow[]][] {
+function grouped(rows: readonly SandboxRow[], decide: Decide): [Transition['changes'], SandboxRow[]][] {
   const groups = new Map<string, [Transition['changes'], SandboxRow[]]>();
   for (const row of rows) {
-    const transition = decide(row);
-    transitions.set(row.id, transition);
-    const { changes } = transition;
+    const { changes } = decide(row);
     if (Object.keys(changes).length === 0) continue;
     const key = JSON.stringify(changes);
     const group = groups.get(key);

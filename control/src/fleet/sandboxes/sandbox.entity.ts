@@ -1,7 +1,7 @@
 import { defineEntity, p } from '@mikro-orm/core';
 import type { Label } from '../hosts/host.entity.ts';
 import type { Placement } from '../placement/placement.ts';
-import { DESIRED_STATES, SANDBOX_STATUSES } from './sandbox.state.ts';
+import { DESIRED_STATES, PAUSE_CAUSES, SANDBOX_STATUSES } from './sandbox.state.ts';
 
 export const SandboxSchema = defineEntity({
   name: 'Sandbox',
@@ -19,6 +19,12 @@ export const SandboxSchema = defineEntity({
 
     /** What people want; with every change of it the generation grows by one. */
     desiredState: p.enum(DESIRED_STATES),
+    /** Why it is to be paused; null unless it is. */
+    pauseCause: p.enum(PAUSE_CAUSES).nullable(),
+    /** Inactivity after which its host pauses it, in seconds; null: never. */
+    timeoutSeconds: p.integer().nullable(),
+    /** The drain of its host that it is, or was, part of. */
+    drainId: p.uuid().nullable().index(),
     generation: p.integer().default(1),
     /** The newest generation that the host has confirmed; 0 before the first. */
     observedGeneration: p.integer().default(0),

@@ -12,7 +12,7 @@ import type { Transition } from './sandbox.state.ts';
  *
  * @param type   event type in the field's words, or a function of the row after the change.
  * @param decide the pure transition.
- * @returns the row as it is now and the transition; undefined when there is no such sandbox.
+ * @returns the row as it is now and as it was, and the transition; undefined when there is no such sandbox.
  */
 export async function transitionSandbox(
   tx: FleetTransaction,
@@ -20,16 +20,17 @@ export async function transitionSandbox(
   sandboxId: string,
   type: string | ((row: SandboxRow) => string),
   decide: (state: SandboxRow) => Transition,
-): Promise<{ row: SandboxRow; transition: Transition } | undefined> {
+): Promise<{ row: SandboxRow; transition: Transition; before: SandboxRow } | undefined> {
   const current = await tx.selectFrom('Sandbox').selectAll().where('id', '=', sandboxId).forUpdate().executeTakeFirst();
   if (!current) return undefined;
   const transition = decide(current);
-  if (Object.keys(transition.changes).length === 0) return { row: current, transition };
+  if (Object.keys(transition.changes).length === 0) return { row: current, transition, before: current };
 
   const row = await tx
     .updateTable('Sandbox')
     .set({ ...transition.changes, revision: current.revision + 1 })
     .where('id', '=', sandboxId)
+    .where('revision', '=', current.revision)
     .returningAll()
     .executeTakeFirstOrThrow();
   const deleted = row.deletedAt !== null && current.deletedAt === null;
@@ -41,12 +42,16 @@ export async function transitionSandbox(
       row,
     },
   ]);
-  if (current.holdsReservation && !row.holdsReservation) await release(tx, record, current);
-  return { row, transition };
+  if (current.holdsReservation && !row.holdsReservation) await releaseReservation(tx, record, current);
+  return { row, transition, before: current };
 }
 
-/** Gives back what a sandbox has reserved on its host. The caller has cleared `holdsReservation` on the locked row. */
-export async function release(tx: FleetTransaction, record: RecordChanges, sandbox: SandboxRow): Promise<void> {
+/** Gives back what a sandbox had reserved on its host. Only for whoever clears or moves its reservation in the same transaction. */
+export async function releaseReservation(
+  tx: FleetTransaction,
+  record: RecordChanges,
+  sandbox: SandboxRow,
+): Promise<void> {
   const host = await tx
     .updateTable('Host')
     .set({

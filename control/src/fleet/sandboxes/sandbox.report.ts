@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { OBSERVED_STATUSES } from './sandbox.state.ts';
+import { ERROR_CAUSES, OBSERVED_STATUSES } from './sandbox.state.ts';
 
 const moment = z
   .union([z.date(), z.iso.datetime({ offset: true }).transform((text) => new Date(text))])
@@ -19,6 +19,14 @@ export const observedSandboxSchema = z.object({
     .transform((text) => text?.replaceAll('\u0000', '').slice(0, 500) ?? null),
   startedAt: moment,
   lastActiveAt: moment,
+  autoPaused: z
+    .boolean()
+    .nullish()
+    .transform((autoPaused) => autoPaused ?? false),
+  errorCause: z
+    .enum(ERROR_CAUSES)
+    .nullish()
+    .transform((cause) => cause ?? null),
 });
 
 export type ObservedSandbox = z.output<typeof observedSandboxSchema>;

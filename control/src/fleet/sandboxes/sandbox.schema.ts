@@ -4,12 +4,7 @@ import { IdempotencyKeyReused, InvalidInput, NotFound, NotPermitted, UserError }
 import type { FleetBuilder } from '../builder.ts';
 import type { StreamItem } from '../../kernel/events/change-stream.ts';
 import { NoHostFits } from '../placement/placement.service.ts';
-import {
-  PLACEMENT_FILTERS,
-  PLACEMENT_STRATEGIES,
-  type Placement as PlacementRecord,
-  type PlacementRejection as PlacementRejectionRecord,
-} from '../placement/placement.ts';
+import { addPlacement } from '../placement/placement.schema.ts';
 import { listConnection, listingOf, idArgument, NO_SUCH_ROW, type SharedTypes } from '../shared.schema.ts';
 import type { HostRow, SandboxRow } from '../tables.ts';
 import { HostUnavailable, SandboxNotRunning, type ExecOutput } from './exec.service.ts';
@@ -24,23 +19,7 @@ export function addSandboxes(builder: FleetBuilder, { Host, Team, Label, LabelIn
       'MISSING: its host is silent; reversible. STOPPED and ERROR: nothing runs any more, statusReason says why.',
     values: SANDBOX_STATUSES,
   });
-  const PlacementFilter = builder.enumType('PlacementFilter', {
-    description: 'What a host must pass to be a candidate, in the order in which it is asked.',
-    values: PLACEMENT_FILTERS,
-  });
-  const PlacementStrategy = builder.enumType('PlacementStrategy', { values: PLACEMENT_STRATEGIES });
-  const PlacementRejection = builder.objectRef<PlacementRejectionRecord>('PlacementRejection').implement({
-    description: 'How many hosts one filter turned away; a host counts under the first filter that it fails.',
-    fields: (t) => ({ filter: t.expose('filter', { type: PlacementFilter }), hosts: t.exposeInt('hosts') }),
-  });
-  const Placement = builder.objectRef<PlacementRecord>('Placement').implement({
-    description: 'Why a sandbox is on its host.',
-    fields: (t) => ({
-      strategy: t.expose('strategy', { type: PlacementStrategy }),
-      candidates: t.exposeInt('candidates', { description: 'Hosts that passed every filter.' }),
-      rejections: t.expose('rejections', { type: [PlacementRejection] }),
-    }),
-  });
+  const { Placement, PlacementRejection } = addPlacement(builder, Host);
 
   const Sandbox = builder.objectRef<SandboxRow>('Sandbox');
   builder.node(Sandbox, {
@@ -65,6 +44,10 @@ export function addSandboxes(builder: FleetBuilder, { Host, Team, Label, LabelIn
       vcpus: t.float({ resolve: (sandbox) => sandbox.milliVcpus / 1_000 }),
       memoryMb: t.exposeInt('memoryMb'),
       diskMb: t.exposeInt('diskMb'),
+      timeoutSeconds: t.exposeInt('timeoutSeconds', {
+        nullable: true,
+        description: 'Inactivity after which it is paused; a command resumes it. Null: never.',
+      }),
       labels: t.field({ type: [Label], resolve: (sandbox) => sandbox.labels }),
       placement: t.field({ type: Placement, nullable: true, resolve: (sandbox) => sandbox.placement }),
       createdAt: t.expose('createdAt', { type: 'DateTime' }),
@@ -207,7 +190,13 @@ export function addSandboxes(builder: FleetBuilder, { Host, Team, Label, LabelIn
       memoryMb: t.int({ defaultValue: 512 }),
       diskMb: t.int({ defaultValue: 1_024, description: 'Of what the sandbox may write.' }),
       labels: t.field({ type: [LabelInput] }),
+      timeoutSeconds: t.int({
+        description:
+          'Pause it after so long without a command; the next command resumes it. Never when it is not given.',
+      }),
       hostId: t.id({ description: 'Only this host.' }),
+      hostArch: t.string({ description: 'Only hosts of this architecture, as the machine calls it: x86_64.' }),
+      hostLabels: t.field({ type: [LabelInput], description: 'Only hosts that carry all of these.' }),
       idempotencyKey: t.string({ description: 'The same request with the same key answers with the same sandbox.' }),
     }),
   });
@@ -255,7 +244,7 @@ export function addSandboxes(builder: FleetBuilder, { Host, Team, Label, LabelIn
     execInSandbox: t.field({
       type: ExecCompleted,
       description:
-        'Runs a command to its end and answers with what it printed. Waits for a sandbox that is still starting.',
+        'Runs a command to its end and answers with what it printed. Waits for a sandbox that is still starting, and resumes one that was paused for being idle.',
       errors: {
         types: [InvalidInput, NotFound, NotPermitted, SandboxNotRunning, HostUnavailable],
         union: { name: 'ExecInSandboxResult' },
@@ -296,7 +285,7 @@ export function addSandboxes(builder: FleetBuilder, { Host, Team, Label, LabelIn
     }),
   }));
 
-  return { Sandbox, sandboxConnection };
+  return { Sandbox, SandboxStatus, sandboxConnection };
 }
 
 export type SandboxTypes = ReturnType<typeof addSandboxes>;

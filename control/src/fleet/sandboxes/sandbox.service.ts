@@ -11,7 +11,7 @@ import { actorOf, teamsOf, type Viewer } from '../../kernel/viewer.ts';
 import { toCursor } from '../../kernel/events/change-stream.ts';
 import type { EventHub } from '../../kernel/events/event-hub.ts';
 import type { Page } from '../paging.ts';
-import { reserve } from '../placement/placement.service.ts';
+import type { Placements } from '../placement/placement.service.ts';
 import type { FleetDatabase, FleetEvents, SandboxRow } from '../tables.ts';
 import type { Convergence } from './convergence.service.ts';
 import { generateName } from './sandbox.names.ts';
@@ -30,11 +30,14 @@ export interface SandboxFilter {
   readonly status?: SandboxStatus | undefined;
 }
 
+/** Thirty days; a longer pause for inactivity is none. */
+const MAX_TIMEOUT_SECONDS = 30 * 24 * 60 * 60;
+
 const createSandboxInput = z.object({
   teamId: z.string().min(1, 'must not be empty'),
   name: inputField.name().nullish(),
-  template: z
-    .literal('host', 'there is only the template "host"')
+  template: inputField
+    .name()
     .nullish()
     .transform((template) => template ?? 'host'),
   vcpus: z
@@ -56,7 +59,10 @@ const createSandboxInput = z.object({
     .nullish()
     .transform((mb) => mb ?? 1_024),
   labels: inputField.labels().nullish(),
+  timeoutSeconds: z.int().min(1, 'must be at least 1').max(MAX_TIMEOUT_SECONDS, 'must be at most 30 days').nullish(),
   hostId: z.string().nullish(),
+  hostArch: inputField.text(63).nullish(),
+  hostLabels: inputField.labels().nullish(),
   idempotencyKey: inputField.idempotencyKey().nullish(),
 });
 
@@ -66,8 +72,7 @@ export interface SandboxServiceDeps {
   readonly hub: EventHub;
   readonly accounts: AccountsPort;
   readonly convergence: Convergence;
-  /** Virtual CPUs that may be promised for each core. */
-  readonly cpuOvercommit: number;
+  readonly placements: Placements;
 }
 
 /** Sandboxes as people see, make and destroy them. */
@@ -163,14 +168,22 @@ export class SandboxService {
   }
 
   async #place(viewer: Viewer, request: z.output<typeof createSandboxInput>, requestHash: string): Promise<SandboxRow> {
-    const { teamId, template, vcpus, memoryMb, diskMb } = request;
+    const { teamId, template, vcpus, memoryMb, diskMb, timeoutSeconds } = request;
     const milliVcpus = Math.round(vcpus * 1_000);
     return this.#deps.events.transaction(actorOf(viewer), async (tx, record) => {
-      const { host, placement } = await reserve(
-        tx,
-        { teamId, milliVcpus, memoryMb, diskMb, hostId: request.hostId ?? null },
-        this.#deps.cpuOvercommit,
-      );
+      const { host, placement } = await this.#deps.placements.reserve(tx, {
+        teamId,
+        template,
+        milliVcpus,
+        memoryMb,
+        diskMb,
+        constraints: {
+          hostId: request.hostId ?? null,
+          arch: request.hostArch ?? null,
+          labels: request.hostLabels ?? [],
+        },
+        failedHostIds: [],
+      });
       const row = await tx
         .insertInto('Sandbox')
         .values({
@@ -183,6 +196,7 @@ export class SandboxService {
           memoryMb,
           diskMb,
           labels: request.labels ?? [],
+          timeoutSeconds: timeoutSeconds ?? null,
           desiredState: 'RUNNING',
           status: 'PENDING',
           placement,

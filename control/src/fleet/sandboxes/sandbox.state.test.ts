@@ -8,7 +8,10 @@ import {
   noteTrouble,
   OBSERVED_STATUSES,
   observe,
+  PAUSE_CAUSES,
   requestDestroy,
+  requestPause,
+  requestResume,
   SANDBOX_STATUSES,
   STATUSES_THAT_GO_MISSING,
   type ObservedStatus,
@@ -23,6 +26,8 @@ const NOW = new Date('2026-01-02T03:04:05Z');
 function newState(state: Partial<SandboxState> = {}): SandboxState {
   return {
     desiredState: 'RUNNING',
+    pauseCause: null,
+    timeoutSeconds: null,
     generation: 1,
     observedGeneration: 1,
     observedEpoch: 10,
@@ -38,8 +43,23 @@ function newState(state: Partial<SandboxState> = {}): SandboxState {
 }
 
 function newReport(status: ObservedStatus, generation = 1, epoch = 10): SandboxReport {
-  return { generation, epoch, status, statusReason: null, startedAt: NOW, lastActiveAt: null };
+  return {
+    generation,
+    epoch,
+    status,
+    statusReason: null,
+    startedAt: NOW,
+    lastActiveAt: null,
+    autoPaused: false,
+    errorCause: null,
+  };
 }
+
+/** The host paused it by itself, and says so until it is acknowledged. */
+const autoPaused = (generation = 1, epoch = 10): SandboxReport => ({
+  ...newReport('PAUSED', generation, epoch),
+  autoPaused: true,
+});
 
 /** Not in an inventory of the epoch that is known. */
 const ABSENT = { absentAsOf: 10 };
@@ -91,6 +111,147 @@ describe('destroying', () => {
   });
 });
 
+/** Every desired state × every status that can go with it. */
+const REACHABLE = DESIRED_STATES.flatMap((desiredState) =>
+  SANDBOX_STATUSES.filter((status) => desiredState !== 'DESTROYED' || ['STOPPING', 'STOPPED'].includes(status)).map(
+    (status) => ({ desiredState, status }),
+  ),
+);
+
+describe('pausing', () => {
+  test.each(REACHABLE)('what should be $desiredState and is $status', ({ desiredState, status }) => {
+    const state = newState({ desiredState, status, pauseCause: desiredState === 'PAUSED' ? 'REQUESTED' : null });
+    const transition = requestPause(state, 'REQUESTED');
+    if (desiredState === 'DESTROYED' || isEnded(status)) {
+      const word = status === 'ERROR' ? 'in error' : status.toLowerCase();
+      expect(transition).toEqual({ changes: {}, push: false, refusal: `Cannot pause a sandbox that is ${word}.` });
+      return;
+    }
+    if (desiredState === 'PAUSED') {
+      expect(transition).toEqual({ changes: {}, push: status !== 'PAUSED' });
+      return;
+    }
+    expect(transition.push).toBe(true);
+    const next = after(state, transition);
+    expect(next).toMatchObject({ desiredState: 'PAUSED', pauseCause: 'REQUESTED', generation: 2 });
+    if (status === 'MISSING') expect(next).toMatchObject({ status: 'MISSING', statusBeforeMissing: 'PAUSING' });
+    else expect(next).toMatchObject({ status: 'PAUSING', statusReason: 'Paused on request.' });
+  });
+
+  test('is finished by the host’s word, and keeps its reason', () => {
+    for (const cause of PAUSE_CAUSES) {
+      const state = newState({ timeoutSeconds: 60 });
+      const wanted = after(state, requestPause(state, cause));
+      const paused = after(wanted, observe(wanted, newReport('PAUSED', 2), NOW));
+      expect(paused).toMatchObject({ status: 'PAUSED', observedGeneration: 2, statusReason: wanted.statusReason });
+    }
+  });
+
+  test('is pushed again while the host still runs it', () => {
+    const state = newState();
+    const wanted = after(state, requestPause(state, 'REQUESTED'));
+    const transition = observe(wanted, newReport('RUNNING', 2), NOW);
+    expect(transition.push).toBe(true);
+    expect(after(wanted, transition).status).toBe('PAUSING');
+  });
+
+  test('by request what is paused for being idle makes it a pause by request, without telling the host', () => {
+    const idle = newState({ desiredState: 'PAUSED', pauseCause: 'IDLE', status: 'PAUSED', timeoutSeconds: 60 });
+    const transition = requestPause(idle, 'REQUESTED');
+    expect(transition.push).toBe(false);
+    expect(after(idle, transition)).toMatchObject({ pauseCause: 'REQUESTED', generation: 1, status: 'PAUSED' });
+    expect(requestPause(after(idle, transition), 'DRAIN').changes).toEqual({});
+  });
+
+  test('does not bring back what the host no longer has', () => {
+    const state = newState();
+    const wanted = after(state, requestPause(state, 'REQUESTED'));
+    expect(after(wanted, observe(wanted, ABSENT, NOW))).toMatchObject({ status: 'STOPPED', holdsReservation: false });
+  });
+});
+
+describe('resuming', () => {
+  test.each(REACHABLE)('what should be $desiredState and is $status', ({ desiredState, status }) => {
+    const state = newState({ desiredState, status, pauseCause: desiredState === 'PAUSED' ? 'REQUESTED' : null });
+    const transition = requestResume(state);
+    if (desiredState === 'DESTROYED' || isEnded(status)) {
+      expect(transition.changes).toEqual({});
+      expect(transition.refusal).toMatch(/^Cannot resume a sandbox that is /);
+      return;
+    }
+    const next = after(state, transition);
+    expect(next).toMatchObject({ desiredState: 'RUNNING', pauseCause: null });
+    if (desiredState === 'RUNNING' && status !== 'PAUSED') {
+      expect(transition).toEqual({ changes: {}, push: status !== 'RUNNING' });
+      return;
+    }
+    expect(transition.push).toBe(true);
+    expect(next.generation).toBe(2);
+    if (status === 'MISSING') expect(next).toMatchObject({ status: 'MISSING', statusBeforeMissing: 'RESUMING' });
+    else expect(next.status).toBe('RESUMING');
+  });
+
+  test('while the host is away is carried out when it returns', () => {
+    const state = newState({ desiredState: 'PAUSED', pauseCause: 'REQUESTED', status: 'PAUSED' });
+    const lost = after(state, hostLost(state));
+    const wanted = after(lost, requestResume(lost));
+    const back = observe(wanted, newReport('PAUSED', 1), NOW);
+    expect(back.push).toBe(true);
+    expect(after(wanted, back)).toMatchObject({ status: 'RESUMING', statusBeforeMissing: null });
+  });
+});
+
+describe('a pause that the host made because of inactivity', () => {
+  const state = newState({ timeoutSeconds: 60 });
+  const acknowledged = after(state, observe(state, autoPaused(), NOW));
+
+  test('becomes what is wanted, as a new generation, and is acknowledged by a push', () => {
+    expect(observe(state, autoPaused(), NOW).push).toBe(true);
+    expect(acknowledged).toMatchObject({
+      desiredState: 'PAUSED',
+      pauseCause: 'IDLE',
+      generation: 2,
+      status: 'PAUSED',
+      statusReason: 'Paused after 60 s without activity.',
+    });
+  });
+
+  test('is told again when the acknowledgement got lost: that changes nothing, and it is acknowledged again', () => {
+    expect(observe(acknowledged, autoPaused(1, 11), NOW)).toEqual({ changes: {}, push: true });
+  });
+
+  test('is an old story once the host has the new generation', () => {
+    const confirmed = after(acknowledged, observe(acknowledged, newReport('PAUSED', 2, 12), NOW));
+    expect(confirmed).toMatchObject({ status: 'PAUSED', pauseCause: 'IDLE', observedGeneration: 2 });
+    expect(observe(confirmed, autoPaused(1, 13), NOW).changes).toEqual({});
+  });
+
+  test.each(['RUNNING', 'PAUSED'] as const)(
+    'loses against a resume that was given before it was heard of: %s',
+    (status) => {
+      const resumed = after({ ...state, status }, requestResume({ ...state, status }));
+      expect(resumed.generation).toBe(2);
+      const transition = observe(resumed, autoPaused(1, 11), NOW);
+      expect(transition).toEqual({ changes: {}, push: true });
+      expect(after(resumed, observe(resumed, newReport('RUNNING', 2, 12), NOW))).toMatchObject({
+        desiredState: 'RUNNING',
+        status: 'RUNNING',
+      });
+    },
+  );
+
+  test('loses against a resume that was given after it', () => {
+    const resumed = after(acknowledged, requestResume(acknowledged));
+    expect(resumed).toMatchObject({ desiredState: 'RUNNING', generation: 3, status: 'RESUMING', pauseCause: null });
+    expect(observe(resumed, autoPaused(1, 12), NOW)).toEqual({ changes: {}, push: true });
+  });
+
+  test('of a sandbox that is to be destroyed changes nothing', () => {
+    const doomed = after(state, requestDestroy(state));
+    expect(observe(doomed, autoPaused(1, 12), NOW)).toEqual({ changes: {}, push: true });
+  });
+});
+
 describe('what a host reports', () => {
   /** Every status × every report of the current generation. */
   const table = SANDBOX_STATUSES.flatMap((status) => OBSERVED_STATUSES.map((report) => ({ status, report })));
@@ -100,6 +261,14 @@ describe('what a host reports', () => {
     expect(next.status).toBe(isEnded(status) ? status : report);
     expect(next.holdsReservation).toBe(!isEnded(next.status));
     expect(next.statusBeforeMissing).toBeNull();
+  });
+
+  test.each(table)('$status, to be paused, reported $report', ({ status, report }) => {
+    const state = newState({ status, desiredState: 'PAUSED', pauseCause: 'REQUESTED' });
+    const transition = observe(state, newReport(report), NOW);
+    const runs = report === 'RUNNING' || report === 'STARTING';
+    expect(after(state, transition).status).toBe(isEnded(status) ? status : runs ? 'PAUSING' : report);
+    expect(transition.push).toBe(!isEnded(status) && runs);
   });
 
   test.each(SANDBOX_STATUSES)('of an older generation than wanted is dropped in %s, and the wish pushed', (status) => {
@@ -185,7 +354,7 @@ describe('news that was overtaken', () => {
 test.each(SANDBOX_STATUSES)(
   'a host that cannot start a sandbox says why, as long as it is on its way: %s',
   (status) => {
-    const onTheWay = ['PENDING', 'STARTING', 'RESUMING'].includes(status);
+    const onTheWay = ['PENDING', 'STARTING', 'PAUSING', 'RESUMING'].includes(status);
     expect(noteTrouble(newState({ status }), 'No runtime.').changes).toEqual(
       onTheWay ? { statusReason: 'No runtime.' } : {},
     );
@@ -202,21 +371,24 @@ test('whatever happens in whatever order, nothing comes back from an end, no gen
   const report = fc.record({
     status: fc.constantFrom(...OBSERVED_STATUSES),
     generation: fc.integer({ min: 0, max: 4 }),
+    autoPaused: fc.boolean(),
   });
   const step = fc.oneof(
     fc.constant((state: SandboxState) => requestDestroy(state)),
+    fc.constantFrom(...PAUSE_CAUSES).map((cause) => (state: SandboxState) => requestPause(state, cause)),
+    fc.constant((state: SandboxState) => requestResume(state)),
     fc.constant((state: SandboxState) => markPushed(state)),
     fc.constant((state: SandboxState) => hostLost(state)),
     fc.constant((state: SandboxState) => observe(state, ABSENT, NOW)),
     report.map(
-      ({ status, generation }) =>
+      ({ status, generation, autoPaused: isAuto }) =>
         (state: SandboxState) =>
-          observe(state, newReport(status, generation), NOW),
+          observe(state, { ...newReport(status, generation), autoPaused: isAuto && status === 'PAUSED' }, NOW),
     ),
   );
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
-      let state = newState({ status: 'PENDING', observedGeneration: 0, startedAt: null });
+      let state = newState({ status: 'PENDING', timeoutSeconds: 60, observedGeneration: 0, startedAt: null });
       let released = 0;
       for (const take of steps) {
         const next = after(state, take(state));
@@ -226,7 +398,9 @@ test('whatever happens in whatever order, nothing comes back from an end, no gen
         expect(next.observedEpoch).toBeGreaterThanOrEqual(state.observedEpoch);
         expect(next.observedGeneration).toBeLessThanOrEqual(next.generation);
         if (state.deletedAt) expect(next).toEqual(state);
-        if (isEnded(state.status) && next.desiredState === 'RUNNING') expect(next.status).toBe(state.status);
+        expect(next.pauseCause !== null).toBe(next.desiredState === 'PAUSED');
+        if (next.desiredState !== state.desiredState) expect(next.generation).toBeGreaterThan(state.generation);
+        if (isEnded(state.status) && next.desiredState !== 'DESTROYED') expect(next.status).toBe(state.status);
         if (next.status === 'MISSING') expect(next.statusBeforeMissing).not.toBeNull();
         else expect(next.statusBeforeMissing).toBeNull();
         if (next.deletedAt) expect(next).toMatchObject({ desiredState: 'DESTROYED', holdsReservation: false });

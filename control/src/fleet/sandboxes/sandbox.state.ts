@@ -1,14 +1,19 @@
 /**
  * The lifecycle of a sandbox as a pure state machine.
  *
- * Desired and observed state are separate. People change what is wanted ({@link requestDestroy}), and each
- * change makes a new generation; hosts say what is ({@link observe}), naming the generation they
- * speak of. An observation of an older generation is dropped: it describes a wish that is gone. So
- * is one of an older epoch than what is known: it was overtaken on its way.
+ * Desired and observed state are separate. People change what is wanted ({@link requestPause},
+ * {@link requestResume}, {@link requestDestroy}), and each change makes a new generation; hosts say
+ * what is ({@link observe}), naming the generation they speak of. An observation of an older
+ * generation is dropped: it describes a wish that is gone. So is one of an older epoch than what is
+ * known: it was overtaken on its way.
  */
 
-export const DESIRED_STATES = ['RUNNING', 'DESTROYED'] as const;
+export const DESIRED_STATES = ['RUNNING', 'PAUSED', 'DESTROYED'] as const;
 export type DesiredState = (typeof DESIRED_STATES)[number];
+
+/** Why a sandbox is to be paused: somebody asked, it was idle for its timeout, or its host is drained. */
+export const PAUSE_CAUSES = ['REQUESTED', 'IDLE', 'DRAIN'] as const;
+export type PauseCause = (typeof PAUSE_CAUSES)[number];
 
 export const SANDBOX_STATUSES = [
   'PENDING',
@@ -43,9 +48,17 @@ export const ENDED_STATUSES = ['STOPPED', 'ERROR'] as const satisfies readonly S
 export const isEnded = (status: SandboxStatus): boolean =>
   (ENDED_STATUSES as readonly SandboxStatus[]).includes(status);
 
+/** What may have made an attempt to start a sandbox fail: the host, or what was asked of it. */
+export const ERROR_CAUSES = ['HOST', 'SANDBOX'] as const;
+export type ErrorCause = (typeof ERROR_CAUSES)[number];
+
 /** The part of a sandbox's row that the lifecycle reads and writes. */
 export interface SandboxState {
   readonly desiredState: DesiredState;
+  /** Null unless it is to be paused. */
+  readonly pauseCause: PauseCause | null;
+  /** Inactivity after which its host pauses it, in seconds; null: never. */
+  readonly timeoutSeconds: number | null;
   readonly generation: number;
   readonly observedGeneration: number;
   readonly observedEpoch: number;
@@ -67,6 +80,10 @@ export interface SandboxReport {
   readonly statusReason: string | null;
   readonly startedAt: Date | null;
   readonly lastActiveAt: Date | null;
+  /** The host paused it because it was idle, and nobody has acknowledged that yet. */
+  readonly autoPaused: boolean;
+  /** Of an `ERROR`, if the host knows. */
+  readonly errorCause: ErrorCause | null;
 }
 
 /** A host does not have a sandbox, as of an epoch of its agent; null: as of now, because it has just removed it. */
@@ -79,6 +96,8 @@ export interface Transition {
   readonly changes: Partial<SandboxState>;
   /** Whether the host does not have what is wanted and must be told (again). */
   readonly push: boolean;
+  /** Why the wish cannot be granted, in words that name the state; nothing changes then. */
+  readonly refusal?: string;
 }
 
 const nothing: Transition = { changes: {}, push: false };
@@ -93,6 +112,7 @@ export function requestDestroy(state: SandboxState): Transition {
   return {
     changes: {
       desiredState: 'DESTROYED',
+      pauseCause: null,
       generation: state.generation + 1,
       status: 'STOPPING',
       statusReason: state.status === 'MISSING' ? 'Will be destroyed when its host returns.' : null,
@@ -101,6 +121,75 @@ export function requestDestroy(state: SandboxState): Transition {
     push: true,
   };
 }
+
+/**
+ * Someone wants the sandbox paused. Legal as long as it has not ended and is not to be destroyed;
+ * while the host is away the wish is kept. Asking again changes nothing, except that a pause which
+ * somebody asked for is no longer one for being idle.
+ */
+export function requestPause(state: SandboxState, cause: PauseCause): Transition {
+  const refusal = endsWishes(state, 'pause');
+  if (refusal) return refusal;
+  if (state.desiredState === 'PAUSED') {
+    const asked = cause === 'REQUESTED' && state.pauseCause !== cause;
+    return {
+      changes: asked ? { pauseCause: cause, ...reasonWhenPaused(state, cause) } : {},
+      push: state.status !== 'PAUSED',
+    };
+  }
+  const wish = { desiredState: 'PAUSED', pauseCause: cause, generation: state.generation + 1 } as const;
+  if (state.status === 'MISSING') {
+    return {
+      changes: { ...wish, statusBeforeMissing: 'PAUSING', statusReason: 'Will be paused when its host returns.' },
+      push: true,
+    };
+  }
+  return { changes: { ...wish, status: 'PAUSING', statusReason: pauseReason(cause, state) }, push: true };
+}
+
+/**
+ * Someone wants the sandbox to run. Legal as long as it has not ended and is not to be destroyed;
+ * while the host is away the wish is kept.
+ *
+ * It wins against a pause for inactivity that the host has made and control has not heard of yet:
+ * the new generation makes the host's report an old one. That is why one that seems to run gets a
+ * new generation too, if it can pause itself.
+ */
+export function requestResume(state: SandboxState): Transition {
+  const refusal = endsWishes(state, 'resume');
+  if (refusal) return refusal;
+  const generation = state.generation + 1;
+  if (state.desiredState === 'RUNNING') {
+    if (state.status === 'PAUSED')
+      return { changes: { generation, status: 'RESUMING', statusReason: null }, push: true };
+    const mayHavePaused = state.timeoutSeconds !== null && (state.status === 'RUNNING' || state.status === 'MISSING');
+    return mayHavePaused ? { changes: { generation }, push: true } : { changes: {}, push: state.status !== 'RUNNING' };
+  }
+  const wish = { desiredState: 'RUNNING', pauseCause: null, generation } as const;
+  if (state.status === 'MISSING') {
+    return {
+      changes: { ...wish, statusBeforeMissing: 'RESUMING', statusReason: 'Will be resumed when its host returns.' },
+      push: true,
+    };
+  }
+  return { changes: { ...wish, status: 'RESUMING', statusReason: null }, push: true };
+}
+
+/** The refusal of a wish for a sandbox that has ended or is about to. */
+function endsWishes(state: SandboxState, verb: string): Transition | undefined {
+  const over = state.deletedAt !== null || state.desiredState === 'DESTROYED' || isEnded(state.status);
+  if (!over) return undefined;
+  const word = state.deletedAt ? 'gone' : state.status === 'ERROR' ? 'in error' : state.status.toLowerCase();
+  return { changes: {}, push: false, refusal: `Cannot ${verb} a sandbox that is ${word}.` };
+}
+
+function pauseReason(cause: PauseCause | null, { timeoutSeconds }: Pick<SandboxState, 'timeoutSeconds'>): string {
+  if (cause === 'IDLE') return `Paused after ${timeoutSeconds ?? 0} s without activity.`;
+  return cause === 'DRAIN' ? 'Paused because its host was drained.' : 'Paused on request.';
+}
+
+const reasonWhenPaused = (state: SandboxState, cause: PauseCause): Partial<SandboxState> =>
+  state.status === 'PAUSED' ? { statusReason: pauseReason(cause, state) } : {};
 
 /** Control is about to tell the host of this sandbox for the first time. */
 export function markPushed(state: SandboxState): Transition {
@@ -127,8 +216,9 @@ function observeAbsent(state: SandboxState, now: Date): Transition {
     };
   }
   if (isEnded(state.status)) return nothing;
-  // The host has never confirmed this generation: it has not heard of it, or our push was lost.
-  if (state.observedGeneration < state.generation) return { ...backFromMissing(state), push: true };
+  // The host has never confirmed any generation: it has not heard of it, or our push was lost. One that it
+  // had is gone for good, whatever was wished meanwhile: applying it again would make an empty one in its place.
+  if (state.observedGeneration === 0) return { ...backFromMissing(state), push: true };
   return {
     changes: {
       status: 'STOPPED',
@@ -146,25 +236,85 @@ function observePresent(state: SandboxState, report: SandboxReport): Transition 
   if (state.desiredState === 'DESTROYED') return { changes: {}, push: true };
   if (isEnded(state.status)) return nothing;
 
-  const ended = report.status === 'STOPPED' || report.status === 'ERROR';
-  const next: Partial<SandboxState> = {
+  const seen = {
     observedGeneration: report.generation,
-    status: report.status,
-    statusReason: report.statusReason,
     statusBeforeMissing: null,
     startedAt: report.startedAt ?? state.startedAt,
     lastActiveAt: latest(report.lastActiveAt, state.lastActiveAt),
+  };
+  if (report.autoPaused && report.status === 'PAUSED' && state.desiredState === 'RUNNING') {
+    // What the host did becomes what is wanted. The new generation is its acknowledgement: until it
+    // arrives the host reports the old one again and again, which is dropped and answered by a push.
+    return {
+      changes: {
+        ...seen,
+        desiredState: 'PAUSED',
+        pauseCause: 'IDLE',
+        generation: state.generation + 1,
+        status: 'PAUSED',
+        statusReason: pauseReason('IDLE', state),
+        observedEpoch: report.epoch,
+      },
+      push: true,
+    };
+  }
+  const ended = report.status === 'STOPPED' || report.status === 'ERROR';
+  const next: Partial<SandboxState> = {
+    ...seen,
+    ...inTheLightOf(state, report),
     ...(ended ? { holdsReservation: false } : {}),
   };
   const changes = onlyChanged(state, next);
   // The epoch alone is no change: it would be one with every inventory.
   const news = Object.keys(changes).length > 0 ? { ...changes, observedEpoch: report.epoch } : changes;
-  return { changes: news, push: report.status === 'PAUSED' };
+  const contrary =
+    state.desiredState === 'PAUSED'
+      ? report.status === 'RUNNING' || report.status === 'STARTING'
+      : report.status === 'PAUSED';
+  return { changes: news, push: contrary };
+}
+
+/** What the host said, as it is shown: one that runs but is to be paused is on its way there. */
+function inTheLightOf(state: SandboxState, { status, statusReason }: SandboxReport): Partial<SandboxState> {
+  if (state.desiredState !== 'PAUSED' || status === 'STOPPED' || status === 'ERROR') return { status, statusReason };
+  if (status === 'PAUSED') return { status, statusReason: pauseReason(state.pauseCause, state) };
+  return { status: 'PAUSING', statusReason: statusReason ?? pauseReason(state.pauseCause, state) };
+}
+
+/**
+ * Its host could not start it. It begins anew on another host, which has heard of no generation and of
+ * no epoch yet; or, when no other host takes it, this is its end.
+ */
+export function relocate(state: SandboxState, hasPlace: boolean): Transition {
+  if (!hasPlace) {
+    return {
+      changes: {
+        status: 'ERROR',
+        statusBeforeMissing: null,
+        holdsReservation: false,
+        observedGeneration: state.generation,
+      },
+      push: false,
+    };
+  }
+  return {
+    changes: {
+      status: state.desiredState === 'PAUSED' ? 'PAUSING' : 'PENDING',
+      statusReason: null,
+      statusBeforeMissing: null,
+      generation: state.generation + 1,
+      observedGeneration: 0,
+      observedEpoch: 0,
+      startedAt: null,
+      holdsReservation: true,
+    },
+    push: true,
+  };
 }
 
 /** The host cannot do what it was told: said where people look, until it can. */
 export function noteTrouble(state: SandboxState, reason: string): Transition {
-  const onTheWay = state.status === 'PENDING' || state.status === 'STARTING' || state.status === 'RESUMING';
+  const onTheWay = (['PENDING', 'STARTING', 'PAUSING', 'RESUMING'] as SandboxStatus[]).includes(state.status);
   return { changes: onTheWay && state.statusReason !== reason ? { statusReason: reason } : {}, push: false };
 }
 

@@ -11,6 +11,8 @@ export const INVENTORY = /* GraphQL */ `
         statusReason
         startedAt
         lastActiveAt
+        autoPaused
+        errorCause
       }
     }
   }
@@ -26,6 +28,8 @@ export const APPLY_SANDBOX = /* GraphQL */ `
       statusReason
       startedAt
       lastActiveAt
+      autoPaused
+      errorCause
     }
   }
 `;

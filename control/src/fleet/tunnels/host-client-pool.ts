@@ -144,8 +144,8 @@ function reverseClient(socket: WebSocket): Client {
 function adoptedSocket(socket: WebSocket): unknown {
   let used = false;
   const AdoptedSocket = function (): WebSocket {
-    // For a subscription that comes after the end graphql-ws "dials" again. A throw in here would end the process as an unhandled
-    // rejection, with the subscription none the wiser: it gets a socket that closes.
+    // For a subscription that comes after the end graphql-ws would "dial" again. Throwing here would be a rejection
+    // that nobody hears, and the subscription would wait for ever.
     if (used) return closedSocket();
     used = true;
     // The client sets its handlers right after construction; the socket has long been open.
@@ -155,11 +155,13 @@ function adoptedSocket(socket: WebSocket): unknown {
   return Object.assign(AdoptedSocket, { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 });
 }
 
-/** A socket whose end is all that there is to tell of it. */
+/** A socket whose close event is about to come. */
 function closedSocket(): WebSocket {
-  const socket = { readyState: 3, send: () => {}, close: () => {}, onclose: (_event: object): void => {} };
-  queueMicrotask(() => socket.onclose({ code: 1006, reason: 'The host’s connection is closed.', wasClean: false }));
-  return socket as unknown as WebSocket;
+  const socket = { readyState: 3, protocol: '', send: () => {}, close: () => {} } as unknown as WebSocket;
+  queueMicrotask(() =>
+    socket.onclose?.({ type: 'close', code: 1006, reason: 'closed', wasClean: false, target: socket }),
+  );
+  return socket;
 }
 
 /** `dispose` rejects when it comes while the client is connecting; nobody waits for that. */

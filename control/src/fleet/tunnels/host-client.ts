@@ -71,7 +71,9 @@ export class HostClient {
   /** Runs a command; the stream ends with its `EXIT`. Leaving it early kills the command. */
   exec(input: ExecInput): AsyncIterableIterator<ExecEvent, undefined> & AsyncDisposable {
     let unsubscribe = (): void => {};
-    const events = new PushIterator<ExecEvent>(() => unsubscribe());
+    // Not at once: graphql-ws counts a subscription twice that is left while its last result is being handed out,
+    // if its completion comes with it, and then closes the tunnel because nobody seems to need it.
+    const events = new PushIterator<ExecEvent>(() => void setImmediate(() => unsubscribe()));
     unsubscribe = this.#client.subscribe<ExecSubscription>(
       { query: EXEC, variables: { input } },
       {

@@ -11,6 +11,11 @@ export type EnvVarInput = {
   readonly value: string;
 };
 
+/** HOST: another host may do better. SANDBOX: what was asked for cannot be had. */
+export type ErrorCause =
+  | 'HOST'
+  | 'SANDBOX';
+
 export type ExecEventKind =
   | 'EXIT'
   | 'STDERR'
@@ -41,13 +46,15 @@ export type SandboxSpecInput = {
   readonly memoryMb: number;
   readonly name: string;
   readonly template: string;
+  /** Pause it after this many seconds without a command; never when it is not given. */
+  readonly timeoutSeconds?: number | null | undefined;
   readonly vcpus: number;
 };
 
 export type InventoryQueryVariables = Exact<{ [key: string]: never; }>;
 
 
-export type InventoryQuery = { readonly inventory: { readonly epoch: number, readonly sandboxes: ReadonlyArray<{ readonly id: string, readonly generation: number, readonly epoch: number, readonly status: ObservedStatus, readonly statusReason: string | null, readonly startedAt: string | null, readonly lastActiveAt: string | null }> } };
+export type InventoryQuery = { readonly inventory: { readonly epoch: number, readonly sandboxes: ReadonlyArray<{ readonly id: string, readonly generation: number, readonly epoch: number, readonly status: ObservedStatus, readonly statusReason: string | null, readonly startedAt: string | null, readonly lastActiveAt: string | null, readonly autoPaused: boolean | null, readonly errorCause: ErrorCause | null }> } };
 
 export type ApplySandboxMutationVariables = Exact<{
   spec: SandboxSpecInput;
@@ -55,7 +62,7 @@ export type ApplySandboxMutationVariables = Exact<{
 }>;
 
 
-export type ApplySandboxMutation = { readonly applySandbox: { readonly id: string, readonly generation: number, readonly epoch: number, readonly status: ObservedStatus, readonly statusReason: string | null, readonly startedAt: string | null, readonly lastActiveAt: string | null } };
+export type ApplySandboxMutation = { readonly applySandbox: { readonly id: string, readonly generation: number, readonly epoch: number, readonly status: ObservedStatus, readonly statusReason: string | null, readonly startedAt: string | null, readonly lastActiveAt: string | null, readonly autoPaused: boolean | null, readonly errorCause: ErrorCause | null } };
 
 export type RemoveSandboxMutationVariables = Exact<{
   id: string;

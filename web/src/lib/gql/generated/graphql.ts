@@ -28,8 +28,12 @@ export type CreateHostInput = {
 export type CreateSandboxInput = {
   /** Of what the sandbox may write. */
   diskMb?: number | null | undefined;
+  /** Only hosts of this architecture, as the machine calls it: x86_64. */
+  hostArch?: string | null | undefined;
   /** Only this host. */
   hostId?: string | null | undefined;
+  /** Only hosts that carry all of these. */
+  hostLabels?: Array<LabelInput> | null | undefined;
   /** The same request with the same key answers with the same sandbox. */
   idempotencyKey?: string | null | undefined;
   labels?: Array<LabelInput> | null | undefined;
@@ -39,11 +43,13 @@ export type CreateSandboxInput = {
   teamId: string;
   /** `host` shows the machine’s own /usr, read-only. */
   template?: string | null | undefined;
+  /** Pause it after so long without a command; the next command resumes it. Never when it is not given. */
+  timeoutSeconds?: number | null | undefined;
   vcpus?: number | null | undefined;
 };
 
 export type DeleteHostInput = {
-  /** Destroy the sandboxes that the preview showed. */
+  /** Destroy the sandboxes that the preview showed. Not needed again once the deletion has begun (condition DELETING). */
   force?: boolean | null | undefined;
   hostId: string;
   /** From the preview; required with `force` when there are sandboxes. */
@@ -71,9 +77,12 @@ export type ExecInSandboxInput = {
 };
 
 export type HostConditionType =
+  | 'BYOC_DISABLED'
   | 'CORDONED'
+  | 'CREATES_FAILING'
   | 'DELETING'
   | 'DISK_PRESSURE'
+  | 'DRAINING'
   | 'HEARTBEAT_MISSED'
   | 'MEMORY_PRESSURE'
   | 'NOT_REGISTERED'
@@ -98,14 +107,22 @@ export type LabelInput = {
 
 /** What a host must pass to be a candidate, in the order in which it is asked. */
 export type PlacementFilter =
+  | 'ARCH'
+  | 'BYOC_DISABLED'
   | 'CAPACITY'
   | 'CORDONED'
+  | 'CREATES_FAILING'
+  | 'FAILED_BEFORE'
+  | 'LABELS'
   | 'REQUESTED_HOST'
   | 'RUNTIME'
   | 'STATUS'
+  | 'TEMPLATE'
   | 'TUNNEL';
 
 export type PlacementStrategy =
+  | 'BIN_PACK'
+  | 'LEAST_LOADED'
   | 'ROUND_ROBIN';
 
 /** MISSING: its host is silent; reversible. STOPPED and ERROR: nothing runs any more, statusReason says why. */
