@@ -30,6 +30,8 @@ export interface AgentDeps {
   readonly signal?: AbortSignal;
   /** Default: the OCI runtimes of this machine. */
   readonly finder?: RuntimeFinder;
+  /** Default: this machine, measured. */
+  readonly measure?: () => ReturnType<typeof measureHost>;
 }
 
 /** A running agent; disposing stops it, and keeps or pauses its sandboxes as configured. */
@@ -71,7 +73,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
       ),
     );
     const finder = deps.finder ?? new OciRuntimeFinder(config, state, log.child({ part: 'runtime' }));
-    const measure = async () => measureHost(state.root, await finder.find(), config);
+    const measure = deps.measure ?? (async () => measureHost(state.root, await finder.find(), config));
 
     const store = new CredentialStore(state.credentials);
     const credentials = await enrol(

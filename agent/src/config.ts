@@ -23,6 +23,7 @@ const schema = z
     ROOKERY_AGENT_CONTROL_LOSS_GRACE_MS: configField.milliseconds(CONTROL_LOSS_GRACE_MS),
     ROOKERY_AGENT_PROVIDER: z.string().optional(),
     ROOKERY_AGENT_ZONE: z.string().optional(),
+    ROOKERY_API_TOKEN: z.string().min(1).optional(),
     ROOKERY_LOG_LEVEL: configField.logLevel(),
     PATH: z.string().default(''),
   })
@@ -40,6 +41,8 @@ const schema = z
     controlLossGraceMs: env.ROOKERY_AGENT_CONTROL_LOSS_GRACE_MS,
     provider: env.ROOKERY_AGENT_PROVIDER,
     zone: env.ROOKERY_AGENT_ZONE,
+    /** For the public API, which only a simulation calls. */
+    apiToken: env.ROOKERY_API_TOKEN,
     logLevel: env.ROOKERY_LOG_LEVEL,
     /** Directories searched for runtimes and mount tools. */
     searchPath: [...new Set([...env.PATH.split(':'), ...FALLBACK_PATH.split(':')])].filter((dir) =>

@@ -32,6 +32,11 @@ export class Api implements AsyncDisposable {
     return new Api(url, signIn.token);
   }
 
+  /** What it signs its requests with. */
+  get token(): string {
+    return this.#token ?? '';
+  }
+
   /** @throws when the answer has errors. */
   async request<T>(query: string, variables: object = {}): Promise<T> {
     const { data, errors } = await this.ask<T>(query, variables);
