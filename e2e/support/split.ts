@@ -1,4 +1,4 @@
-import { startEmbeddedPostgres } from '@rookery/control/database/embedded-postgres.ts';
+import { startEmbeddedPostgres, type EmbeddedPostgres } from '@rookery/control/database/embedded-postgres.ts';
 import { silentLogger } from '@rookery/wire/log.ts';
 import { expect, vi } from 'vitest';
 import { freePort } from './machine.ts';
@@ -15,6 +15,7 @@ export class SplitRookery {
   readonly url: string;
   readonly subgraphUrl: string;
   readonly gateway: TestProcess;
+  readonly postgres: RestartablePostgres;
   readonly #launchControl: () => TestProcess;
   #control: TestProcess;
 
@@ -24,16 +25,19 @@ export class SplitRookery {
     gateway: TestProcess;
     launchControl: () => TestProcess;
     control: TestProcess;
+    postgres: RestartablePostgres;
   }) {
     this.url = options.url;
     this.subgraphUrl = options.subgraphUrl;
     this.gateway = options.gateway;
     this.#launchControl = options.launchControl;
     this.#control = options.control;
+    this.postgres = options.postgres;
   }
 
-  static async start(story: Story): Promise<SplitRookery> {
-    const postgres = story.use(await startEmbeddedPostgres(await story.directory('postgres'), silentLogger()));
+  /** @param settings of control. */
+  static async start(story: Story, settings: Readonly<Record<string, string>> = {}): Promise<SplitRookery> {
+    const postgres = story.use(await RestartablePostgres.start(await story.directory('postgres')));
     const [port, agentPort, subgraphPort] = [await freePort(), await freePort(), await freePort()];
     const launch = (part: 'control' | 'gateway', settings: Record<string, string>): TestProcess =>
       story.start({
@@ -48,11 +52,19 @@ export class SplitRookery {
         ROOKERY_ADMIN_PASSWORD: ADMIN_PASSWORD,
         ROOKERY_AGENT_PORT: String(agentPort),
         ROOKERY_SUBGRAPH_PORT: String(subgraphPort),
+        ...settings,
       });
     const subgraphUrl = `http://127.0.0.1:${subgraphPort}`;
     const control = launchControl();
     const gateway = launch('gateway', { ROOKERY_PORT: String(port), ROOKERY_CONTROL_URL: subgraphUrl });
-    const split = new SplitRookery({ url: `http://127.0.0.1:${port}`, subgraphUrl, gateway, launchControl, control });
+    const split = new SplitRookery({
+      url: `http://127.0.0.1:${port}`,
+      subgraphUrl,
+      gateway,
+      launchControl,
+      control,
+      postgres,
+    });
     await split.untilReady();
     return split;
   }
@@ -79,5 +91,36 @@ export class SplitRookery {
       timeout: READY_DEADLINE_MS,
       interval: 50,
     });
+  }
+}
+
+/** A PostgreSQL that comes back at the same address. */
+export class RestartablePostgres implements AsyncDisposable {
+  readonly url: string;
+  readonly #directory: string;
+  #server: EmbeddedPostgres;
+
+  private constructor(directory: string, server: EmbeddedPostgres) {
+    this.#directory = directory;
+    this.#server = server;
+    this.url = server.url;
+  }
+
+  static async start(directory: string): Promise<RestartablePostgres> {
+    return new RestartablePostgres(directory, await startEmbeddedPostgres(directory, silentLogger()));
+  }
+
+  /** As `pg_ctl stop -m fast`: sessions are cut, everything is written. */
+  stop(): Promise<void> {
+    return Promise.resolve(this.#server[Symbol.asyncDispose]());
+  }
+
+  async startAgain(): Promise<void> {
+    const port = Number(new URL(this.url).port);
+    this.#server = await startEmbeddedPostgres(this.#directory, silentLogger(), undefined, port);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
   }
 }

@@ -49,12 +49,14 @@ const STOP_DEADLINE_MS = 15_000;
  *
  * @param directory everything is kept here: the cluster in `data/`, the password beside it.
  * @param onStep    told what is happening when it takes time.
+ * @param wantedPort default: any that is free.
  * @throws {StartupError} in one sentence.
  */
 export async function startEmbeddedPostgres(
   directory: string,
   log: Logger,
   onStep: (step: string) => void = () => {},
+  wantedPort?: number,
 ): Promise<EmbeddedPostgres> {
   const bin = await locateBinaries();
   await prepareDirectory(directory);
@@ -68,7 +70,7 @@ export async function startEmbeddedPostgres(
     onStep('Creating the database');
     await initialise({ bin, data, directory, password, user, wrap });
   }
-  const port = await freePort();
+  const port = wantedPort ?? (await freePort());
   const { server, wasAskedToStop } = await boot({ bin, data, port, wrap, log });
   const url = (database: string) => `postgres://rookery:${password}@127.0.0.1:${port}/${database}`;
   await createDatabase(url('postgres'));

@@ -1,7 +1,7 @@
 import type { InferKyselyDB } from '@mikro-orm/sql';
 import { sql } from 'kysely';
 import { v7 as uuidv7 } from 'uuid';
-import type { DatabaseConnection, QUERY_OPTIONS } from '../database/database.ts';
+import { isDatabaseOutage, type DatabaseConnection, type QUERY_OPTIONS } from '../database/database.ts';
 import type { LoopDriver } from './loops.ts';
 import type { ReplicaSchema } from './replica.entity.ts';
 
@@ -46,7 +46,14 @@ export async function joinReplicas(connection: DatabaseConnection, loops: LoopDr
   return {
     id,
     async [Symbol.asyncDispose]() {
-      await query.deleteFrom('Replica').where('id', '=', id).execute();
+      await query
+        .deleteFrom('Replica')
+        .where('id', '=', id)
+        .execute()
+        .catch((error: unknown) => {
+          // Without a database there is nobody to take leave of; the others find out by the silence.
+          if (!isDatabaseOutage(error)) throw error;
+        });
     },
   };
 }

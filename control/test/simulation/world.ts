@@ -119,7 +119,9 @@ export class World {
 
   #startControl(): void {
     if (this.#control?.process.alive) return;
-    this.#interrupted('its start', this.time.now);
+    // Also when the one before was to be stopped for longer.
+    this.#listeningSince = Math.max(this.time.now, this.#databaseDownUntil);
+    this.#lastInterruption = 'its start';
     this.#control = SimControl.start({
       name: 'control',
       time: this.time,
