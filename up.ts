@@ -4,7 +4,7 @@ import { startEmbeddedPostgres, type EmbeddedPostgres } from '@rookery/control/d
 import { createGateway } from '@rookery/gateway/app.ts';
 import { gatewayConfigSchema } from '@rookery/gateway/config.ts';
 import type { SubgraphTransport } from '@rookery/gateway/transports/transport.ts';
-import { readConfig } from '@rookery/wire/config.ts';
+import { configField, readConfig } from '@rookery/wire/config.ts';
 import { createLogger, type Logger } from '@rookery/wire/log.ts';
 import { StartupError } from '@rookery/wire/errors.ts';
 import { aborted, runMain, stopSignal } from '@rookery/wire/main.ts';
@@ -30,6 +30,8 @@ const embeddedConfigSchema = z.object({
     .string()
     .default(join(import.meta.dirname, '.rookery'))
     .transform((path) => resolve(path)),
+  // Whoever tries Rookery on their own machine wants to look around.
+  ROOKERY_INTROSPECTION: configField.flag(true),
   // Quieter than the processes of split mode: here a person reads along.
   ROOKERY_LOG_LEVEL: controlConfigSchema.shape.ROOKERY_LOG_LEVEL.unwrap().default('warn'),
 });
@@ -140,8 +142,8 @@ function announce(url: string, control: Control, tookMs: number): void {
 /** The gateway calls control in this process instead of over the network. */
 function inProcess(control: Control): SubgraphTransport {
   return {
-    execute: (subgraph, { document, variables, operationName, token }) =>
-      control.execute(subgraph, { document, variables, operationName }, token),
+    execute: (subgraph, { document, variables, operationName, caller }) =>
+      control.execute(subgraph, { document, variables, operationName }, caller),
     isReady: () => control.isReady(),
     // Control outlives the gateway and is disposed by its owner.
     [Symbol.asyncDispose]: async () => {},

@@ -4,6 +4,7 @@ import { startEmbeddedPostgres } from '@rookery/control/database/embedded-postgr
 import type { Viewer } from '@rookery/control/kernel/viewer.ts';
 import { silentLogger } from '@rookery/wire/log.ts';
 import { randomUUID } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -34,13 +35,21 @@ const concurrency = Number(options.concurrency);
 /** What each placement asks for: small, so that the fleet does not fill up. */
 const SIZE = { vcpus: 0.1, memoryMb: 64, diskMb: 64 } as const;
 
+/** Who creates all of them: one person, or one program with one key. */
+const CREATOR = randomUUID();
+
 interface Outcome {
   readonly name: string;
   readonly perSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly retries: number;
+  /** Time on a processor for each, of this process and of PostgreSQL: what stays the same on a busy machine. */
+  readonly cpuMs: number;
 }
+
+/** Process id of the PostgreSQL server, whose children the connections are. */
+let server = '';
 
 const directory = await mkdtemp(join(tmpdir(), 'rookery-bench-'));
 try {
@@ -57,6 +66,7 @@ try {
   });
   const pool = new pg.Pool({ connectionString: postgres.url, max: concurrency });
   try {
+    server = await serverPid(pool);
     const teamId = await fill(pool, control.replicaId);
     console.log(`${hosts} hosts, ${sandboxes} sandboxes, ${concurrency} at a time, ${seconds} s each`);
     const ours = await measure('Rookery', () => create(control, teamId));
@@ -105,11 +115,12 @@ async function fill(pool: pg.Pool, replicaId: string): Promise<string> {
 
 async function create(control: Control, teamId: string): Promise<number> {
   const admin: Viewer = {
-    userId: randomUUID(),
-    sessionId: randomUUID(),
-    isAdmin: true,
-    roles: new Map(),
-    expiresAt: new Date(Date.now() + 3_600_000),
+    kind: 'USER',
+    id: CREATOR,
+    label: 'bench',
+    sessionId: CREATOR,
+    isAdmin: false,
+    roles: new Map([[teamId, 'MEMBER']]),
   };
   await control.fleet.services.sandboxes.create(admin, { teamId, ...SIZE, idempotencyKey: randomUUID() });
   return 0;
@@ -192,11 +203,44 @@ async function measure(name: string, once: () => Promise<number>): Promise<Outco
   };
   await run(2_000);
   const startedAt = performance.now();
+  const cpuBefore = cpuTimeMs();
   const { latencies, retries } = await run(seconds * 1_000);
+  const cpuMs = Number(((cpuTimeMs() - cpuBefore) / latencies.length).toFixed(2));
   const tookSeconds = (performance.now() - startedAt) / 1_000;
   latencies.sort((a, b) => a - b);
   const at = (share: number): number => Number((latencies[Math.floor(latencies.length * share)] ?? 0).toFixed(1));
-  return { name, perSecond: Math.round(latencies.length / tookSeconds), p50Ms: at(0.5), p99Ms: at(0.99), retries };
+  return {
+    name,
+    perSecond: Math.round(latencies.length / tookSeconds),
+    p50Ms: at(0.5),
+    p99Ms: at(0.99),
+    retries,
+    cpuMs,
+  };
+}
+
+async function serverPid(pool: pg.Pool): Promise<string> {
+  const { rows } = await pool.query<{ pid: number }>('select pg_backend_pid() as pid');
+  const stat = readFileSync(`/proc/${rows[0]?.pid}/stat`, 'utf8');
+  return stat.replace(/^.*\) /, '').split(' ')[1] ?? '';
+}
+
+/** Of this process, and of the PostgreSQL server and its connections that are open. */
+function cpuTimeMs(): number {
+  const { user, system } = process.cpuUsage();
+  let ticks = 0;
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      // After the name in parentheses: state, parent, …; user and system time are the 12th and 13th.
+      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+        .replace(/^.*\) /, '')
+        .split(' ');
+      if (pid === server || fields[1] === server) ticks += Number(fields[11]) + Number(fields[12]);
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  return (user + system) / 1_000 + ticks * 10;
 }
 
 /** @throws when a host is overbooked, or its books differ from its sandboxes. */

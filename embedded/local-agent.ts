@@ -101,8 +101,9 @@ async function stopLeftBehind(stateDir: string): Promise<void> {
  * was deleted, or of another database, are set aside and the machine registers anew.
  */
 async function savedHost(control: Control, stateDir: string): Promise<string | undefined> {
-  const { credentials } = stateDirAt(stateDir);
-  const store = new CredentialStore(credentials);
+  const state = stateDirAt(stateDir);
+  const { credentials } = state;
+  const store = new CredentialStore(state);
   const saved = await store.load().catch(() => undefined);
   if (!saved) return undefined;
   if (!(await control.fleet.services.hosts.findForControl(saved.hostId))) {

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { generateKeyPairSync, randomUUID, sign, type KeyObject } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -22,6 +22,8 @@ type Resolver = (args: unknown, context: unknown) => unknown;
 export interface Heard {
   readonly registrations: Record<string, unknown>[];
   readonly refreshes: Record<string, unknown>[];
+  /** `Authorization`s of requests that do nothing but use it. */
+  readonly confirmed: string[];
   readonly heartbeats: Record<string, unknown>[];
   readonly reports: Record<string, unknown>[];
 }
@@ -38,11 +40,16 @@ export interface TestControl extends AsyncDisposable {
   readonly revoked: Set<string>;
   /** Registration tokens that are good. */
   readonly tokens: Set<string>;
-  refuseRefresh: boolean;
+  /** Refuses to renew, with these `extensions` beside the code. */
+  refuseRefresh: Readonly<Record<string, unknown>> | undefined;
+  /** Signs that a host was deleted; by a key of its own unless one is given. */
+  signDeletion(hostId: string, by?: { kid: string; privateKey: KeyObject }): string;
   wantInventory: boolean;
   nextHeartbeatMs: number;
   /** Answers every HTTP request with this instead. */
   outage: { status: number; body: string } | undefined;
+  /** How many requests were answered so. */
+  readonly outages: number;
   /** The newest tunnel's GraphQL client, once there is one. */
   tunnel(): Promise<Client>;
   /** How many tunnels have been opened. */
@@ -55,7 +62,7 @@ export interface TestControl extends AsyncDisposable {
 }
 
 export async function newTestControl(): Promise<TestControl> {
-  const heard: Heard = { registrations: [], refreshes: [], heartbeats: [], reports: [] };
+  const heard: Heard = { registrations: [], refreshes: [], confirmed: [], heartbeats: [], reports: [] };
   const log = silentLogger();
   const documents = new DocumentCache(
     buildSchema(readFileSync(new URL('../../control/agent-channel.graphql', import.meta.url), 'utf8')),
@@ -64,10 +71,13 @@ export async function newTestControl(): Promise<TestControl> {
   let tunnelClient: Client | undefined;
   let waiting: ((client: Client) => void)[] = [];
   let tunnelsOpened = 0;
+  let outages = 0;
   let server = createServer();
   let port = 0;
   const channels = new Set<WebSocket>();
 
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+  const signer = { kid: 'control-1', privateKey };
   const issue = () => ({
     hostId: 'host-1',
     hostName: 'nest',
@@ -75,6 +85,7 @@ export async function newTestControl(): Promise<TestControl> {
     accessTokenExpiresInSeconds: 3_600,
     refreshToken: `refresh-${randomUUID()}`,
     refreshTokenExpiresInSeconds: 86_400,
+    controlKeys: [{ kid: signer.kid, publicKey: publicKey.export({ format: 'jwk' }).x }],
   });
   const authorize = (header: unknown): void => {
     const token = String(header ?? '').replace(/^Bearer /, '');
@@ -82,7 +93,11 @@ export async function newTestControl(): Promise<TestControl> {
       throw new RookeryError('UNAUTHENTICATED', 'The access token is not known.');
   };
   const root = {
-    controlVersion: 'test',
+    hostId(_args: unknown, context: { authorization?: unknown }) {
+      authorize(context.authorization);
+      heard.confirmed.push(String(context.authorization));
+      return 'host-1';
+    },
     registerHost({ input }: { input: Record<string, unknown> }) {
       heard.registrations.push(input);
       if (!control.tokens.has(String(input['token'])))
@@ -92,7 +107,10 @@ export async function newTestControl(): Promise<TestControl> {
     refreshHostCredentials({ input }: { input: Record<string, unknown> }) {
       heard.refreshes.push(input);
       if (control.refuseRefresh)
-        throw new RookeryError('UNAUTHENTICATED', 'The refresh token is not known.', { reason: 'TOKEN_UNKNOWN' });
+        throw new RookeryError('UNAUTHENTICATED', 'The refresh token is not known.', {
+          reason: String(control.refuseRefresh['reason'] ?? 'TOKEN_UNKNOWN'),
+          details: control.refuseRefresh,
+        });
       return issue();
     },
     heartbeat({ input }: { input: Record<string, unknown> }, context: { authorization?: unknown }) {
@@ -117,6 +135,7 @@ export async function newTestControl(): Promise<TestControl> {
   });
   const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
     if (control.outage) {
+      outages += 1;
       response.writeHead(control.outage.status, { 'content-type': 'text/html' }).end(control.outage.body);
       return;
     }
@@ -157,6 +176,8 @@ export async function newTestControl(): Promise<TestControl> {
       socket.once('close', () => channels.delete(socket));
     });
     server.on('upgrade', (request, socket, head) => {
+      // A peer that was refused may be gone before it has read why.
+      socket.on('error', () => socket.destroy());
       if (request.url === AgentEndpoint.channel) {
         channelSockets.handleUpgrade(request, socket, head, (ws) => channelSockets.emit('connection', ws, request));
         return;
@@ -184,10 +205,19 @@ export async function newTestControl(): Promise<TestControl> {
     heard,
     revoked: new Set(),
     tokens: new Set(['good-token']),
-    refuseRefresh: false,
+    refuseRefresh: undefined,
+    signDeletion: (hostId, by = signer) => {
+      const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+      const header = part({ alg: 'EdDSA', kid: by.kid, typ: 'rookery-host-deleted+jws' });
+      const signed = `${header}.${part({ iss: 'rookery', aud: 'rookery-agent-channel', sub: hostId })}`;
+      return `${signed}.${sign(null, Buffer.from(signed), by.privateKey).toString('base64url')}`;
+    },
     wantInventory: false,
     nextHeartbeatMs: 1_000,
     outage: undefined,
+    get outages() {
+      return outages;
+    },
     get url() {
       return `http://127.0.0.1:${port}`;
     },

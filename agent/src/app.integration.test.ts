@@ -268,7 +268,7 @@ describe('an agent', () => {
       await start()
     ).online;
     const saved = await readFile(`${directory.path}/credentials.json`, 'utf8');
-    control.refuseRefresh = true;
+    control.refuseRefresh = {};
     control.revoked.add((JSON.parse(saved) as { accessToken: string }).accessToken);
     control.closeChannels(4401);
     await vi.waitFor(() => expect(control.heard.refreshes).toHaveLength(1), 3_000);

@@ -6,13 +6,14 @@ import type { AgentConfig } from './config.ts';
 import { CredentialService } from './enrolment/credential.service.ts';
 import { CredentialStore } from './enrolment/credential.store.ts';
 import { HostKey } from './enrolment/host-key.ts';
-import { join } from './enrolment/registration.ts';
-import { measureHost, readBootId } from './host/host.ts';
+import { join, type Registrant } from './enrolment/registration.ts';
+import { RequestSequence } from './enrolment/request-sequence.ts';
+import { measureHost, readBootId, readMachineId } from './host/host.ts';
 import { OciRuntimeFinder, type RuntimeFinder } from './runtime/runtime-finder.ts';
 import { ControlLossWatch } from './sandboxes/control-loss.ts';
 import { EpochCounter, SandboxStore } from './sandboxes/sandbox.store.ts';
 import { SandboxSupervisor } from './sandboxes/sandbox.supervisor.ts';
-import { createStateDir } from './state-dir/state-dir.ts';
+import { createStateDir, removeUnfinishedWrites } from './state-dir/state-dir.ts';
 import { AgentRoot, agentServer } from './tunnel/agent.schema.ts';
 import { Tunnel } from './tunnel/tunnel.ts';
 
@@ -39,6 +40,11 @@ export interface Agent extends AsyncDisposable {
   readonly hostId: string;
   /** Resolves when control has acknowledged a heartbeat and the tunnel has been up. */
   readonly online: Promise<void>;
+  /**
+   * Resolves when control has signed that this host was deleted, its sandboxes are removed and its
+   * credentials dropped: there is nothing left to run for.
+   */
+  readonly deleted: Promise<void>;
 }
 
 /**
@@ -72,21 +78,30 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
           `Another agent (pid ${pid}) already runs on this state directory; stop it first or choose another one with --state-dir.`,
       ),
     );
+    await removeUnfinishedWrites(state);
     const finder = deps.finder ?? new OciRuntimeFinder(config, state, log.child({ part: 'runtime' }));
     const measure = deps.measure ?? (async () => measureHost(state.root, await finder.find(), config));
 
-    const store = new CredentialStore(state.credentials);
-    const credentials = await enrol(
-      deps,
-      store,
-      () => HostKey.openOrCreate(state.hostKey),
-      async () => (await measure()).specs,
-    );
+    const store = new CredentialStore(state);
+    let made: Promise<Registrant> | undefined;
+    const registrant = (): Promise<Registrant> =>
+      (made ??= (async () => ({
+        key: await HostKey.openOrCreate(state.hostKey),
+        sequence: await RequestSequence.open(state.requestSequence),
+        specs: async () => (await measure()).specs,
+      }))());
+    const { credentials, spareToken } = await enrol(deps, store, registrant);
+    const bootId = await readBootId();
     const enrolment = own(
       new CredentialService({
         initial: credentials,
-        key: await HostKey.openOrCreate(state.hostKey),
+        initialStatus: await store.loadStatus(),
+        registrant: await registrant(),
+        bootId,
+        machineId: await readMachineId(config.machineId),
         store,
+        retryCapMs: config.retryCapMs,
+        spareToken,
         log: log.child({ part: 'enrolment' }),
       }),
     );
@@ -99,7 +114,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
       store: new SandboxStore(state.sandboxes, supervisorLog),
       epoch,
       finder,
-      bootId: await readBootId(),
+      bootId,
       log: supervisorLog,
       onChange: (id) => report(id),
     });
@@ -128,7 +143,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
     );
     report = (id) => channel.reportSoon(id);
     own({ [Symbol.asyncDispose]: () => windDown(supervisor, config, log) });
-    own(
+    const tunnel = own(
       new Tunnel({
         credentials: enrolment,
         server: agentServer(new AgentRoot(supervisor), log.child({ part: 'tunnel' })),
@@ -137,7 +152,26 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
       }),
     );
     void online.promise.then(() => say('Connected. This host is online.'));
-    return { hostId: credentials.hostId, online: online.promise, [Symbol.asyncDispose]: disposeAll };
+    let forget: (done: Promise<void>) => void = () => {};
+    const deleted = new Promise<void>((resolve) => (forget = resolve));
+    // Whoever does not wait for it, a test for example, is not to be killed by its failure.
+    deleted.catch(() => {});
+    // Last, when everything that it may tell is there.
+    enrolment.onStatus(({ state: standing }) => {
+      if (standing === 'REFUSED' || standing === 'DELETED') {
+        watch.refused();
+        channel.hangUp();
+        tunnel.hangUp();
+      }
+      if (standing === 'ACTIVE') watch.accepted();
+      if (standing === 'DELETED') forget(giveUp(supervisor, store, log));
+    });
+    return {
+      hostId: credentials.hostId,
+      online: online.promise,
+      deleted,
+      [Symbol.asyncDispose]: disposeAll,
+    };
   } catch (error) {
     await disposeAll();
     throw error;
@@ -147,30 +181,42 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
 async function enrol(
   { join: wanted, say, log, signal }: AgentDeps,
   store: CredentialStore,
-  key: () => Promise<HostKey>,
-  specs: () => Promise<Awaited<ReturnType<typeof measureHost>>['specs']>,
+  registrant: () => Promise<Registrant>,
 ) {
   if (!wanted) {
     const saved = await store.load();
     if (!saved) throw new StartupError('This machine is not registered; run: rookery-agent join <url> <token>.');
     say(`Starting as host ${saved.hostName} (${saved.hostId}) of ${saved.controlUrl}.`);
-    return saved;
+    return { credentials: saved, spareToken: undefined };
   }
-  const { credentials, isNew } = await join({
+  const { credentials, how, problem, isOver } = await join({
     ...wanted,
     store,
-    key,
-    specs,
+    registrant,
     log,
     signal: signal ?? new AbortController().signal,
   });
   const { hostName, hostId } = credentials;
+  if (problem !== undefined) say(`${problem} Going on with the saved credentials.`);
   say(
-    isNew
-      ? `Registered as host ${hostName} (${hostId}).`
-      : `Already registered as host ${hostName} (${hostId}); the token is not used.`,
+    {
+      registered: `Registered as host ${hostName} (${hostId}).`,
+      recovered: `Registered again as host ${hostName} (${hostId}), with its sandboxes.`,
+      saved: `Already registered as host ${hostName} (${hostId}); the token is not used.`,
+    }[how],
   );
-  return credentials;
+  // One that was just spent, or just refused, mends nothing.
+  return { credentials, spareToken: how === 'saved' && !isOver ? wanted.token : undefined };
+}
+
+/** Removes what the deleted host still has, and then forgets that this machine was it. */
+async function giveUp(supervisor: SandboxSupervisor, store: CredentialStore, log: Logger): Promise<void> {
+  const removals = await Promise.allSettled(
+    supervisor.inventory().sandboxes.map(({ id, generation }) => supervisor.remove(id, generation + 1)),
+  );
+  for (const { reason } of removals.filter((removal) => removal.status === 'rejected'))
+    log.error({ err: reason as unknown }, 'a sandbox of the deleted host could not be removed');
+  await store.drop();
 }
 
 /** Lets work under way finish for a while, and then applies the policy for exits. The channel is still open to report it. */

@@ -12,6 +12,12 @@ const FALLBACK_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/
  */
 const CONTROL_LOSS_GRACE_MS = 90_000;
 
+/**
+ * Longest wait between two tries to renew credentials, in ms: a fleet that is refused, or finds control
+ * gone, asks this often at the worst.
+ */
+const RETRY_CAP_MS = 60_000;
+
 const schema = z
   .object({
     ROOKERY_AGENT_STATE_DIR: z.string().optional(),
@@ -21,6 +27,8 @@ const schema = z
     ROOKERY_AGENT_ON_EXIT: z.enum(['keep', 'pause'], 'must be keep or pause').default('keep'),
     ROOKERY_AGENT_CONTROL_LOSS: z.enum(['pause', 'keep'], 'must be pause or keep').default('pause'),
     ROOKERY_AGENT_CONTROL_LOSS_GRACE_MS: configField.milliseconds(CONTROL_LOSS_GRACE_MS),
+    ROOKERY_AGENT_RETRY_CAP_MS: configField.milliseconds(RETRY_CAP_MS),
+    ROOKERY_AGENT_MACHINE_ID: z.string().max(64, 'must have at most 64 characters').optional(),
     ROOKERY_AGENT_PROVIDER: z.string().optional(),
     ROOKERY_AGENT_ZONE: z.string().optional(),
     ROOKERY_API_TOKEN: z.string().min(1).optional(),
@@ -39,6 +47,9 @@ const schema = z
     /** What happens to running sandboxes when control has been silent for the grace. */
     controlLoss: env.ROOKERY_AGENT_CONTROL_LOSS,
     controlLossGraceMs: env.ROOKERY_AGENT_CONTROL_LOSS_GRACE_MS,
+    retryCapMs: env.ROOKERY_AGENT_RETRY_CAP_MS,
+    /** Names this machine where /etc/machine-id does not; undefined: that file. */
+    machineId: env.ROOKERY_AGENT_MACHINE_ID,
     provider: env.ROOKERY_AGENT_PROVIDER,
     zone: env.ROOKERY_AGENT_ZONE,
     /** For the public API, which only a simulation calls. */

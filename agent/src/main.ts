@@ -31,6 +31,7 @@ Environment, also from .env in the working directory:
   ROOKERY_AGENT_CONTROL_LOSS     pause (default) or keep sandboxes when control is lost
   ROOKERY_AGENT_CONTROL_LOSS_GRACE_MS   after this long (default 90000)
   ROOKERY_AGENT_PROVIDER, ROOKERY_AGENT_ZONE   where this machine is
+  ROOKERY_AGENT_MACHINE_ID       names this machine where /etc/machine-id does not
   ROOKERY_LOG_LEVEL              trace … fatal, silent (default info)
 `;
 
@@ -105,7 +106,8 @@ async function foreground(
   const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
   const log = createLogger('agent', config.logLevel);
   const agent = await createAgent({ config, log, say, signal, ...(join ? { join } : {}) });
-  await stopped;
+  await Promise.race([stopped, agent.deleted]);
+  if (!signal.aborted) say('This host was deleted: its sandboxes are removed and its credentials dropped.');
   log.info('stopping');
   await agent[Symbol.asyncDispose]();
   return 0;

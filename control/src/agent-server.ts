@@ -34,13 +34,14 @@ export interface AgentServerDeps {
   readonly log: Logger;
 }
 
-/** The agent channel's open sockets, so that those of a deleted host can be cut. */
+/** The open sockets of agents, channels and tunnels, so that those whose credentials end can be cut. */
 export class AgentSockets {
-  readonly #byHost = new Map<string, Set<WebSocket>>();
+  readonly #byHost = new Map<string, Map<WebSocket, AuthenticatedHost>>();
 
-  add(hostId: string, socket: WebSocket): void {
-    const sockets = this.#byHost.get(hostId) ?? new Set();
-    this.#byHost.set(hostId, sockets.add(socket));
+  add(host: AuthenticatedHost, socket: WebSocket): void {
+    const { hostId } = host;
+    const sockets = this.#byHost.get(hostId) ?? new Map<WebSocket, AuthenticatedHost>();
+    this.#byHost.set(hostId, sockets.set(socket, host));
     socket.once('close', () => {
       sockets.delete(socket);
       if (sockets.size === 0 && this.#byHost.get(hostId) === sockets) this.#byHost.delete(hostId);
@@ -48,7 +49,16 @@ export class AgentSockets {
   }
 
   disconnect(hostId: string, code: CloseCode, reason: string): void {
-    for (const socket of this.#byHost.get(hostId) ?? []) socket.close(code, reason);
+    for (const socket of this.#byHost.get(hostId)?.keys() ?? []) socket.close(code, reason);
+  }
+
+  /** Cuts the sockets of which `standing` says that their credentials have ended. @returns how many. */
+  async cutEnded(standing: (hosts: readonly AuthenticatedHost[]) => Promise<Set<AuthenticatedHost>>): Promise<number> {
+    const open = [...this.#byHost.values()].flatMap((sockets) => [...sockets]);
+    const good = await standing(open.map(([, host]) => host));
+    const ended = open.filter(([, host]) => !good.has(host));
+    for (const [socket] of ended) socket.close(CloseCode.Unauthorized, 'credentials have ended');
+    return ended.length;
   }
 }
 
@@ -59,9 +69,10 @@ export async function startAgentServer(deps: AgentServerDeps): Promise<Listening
   const handleGraphQL = graphqlHttpHandler({
     documents,
     log,
-    context: async ({ headers }): Promise<AgentChannelContext> => ({
+    context: async ({ headers, socket }): Promise<AgentChannelContext> => ({
       services: channel,
       host: await authenticate(channel, bearerToken(headers.authorization)),
+      address: socket.remoteAddress ?? null,
     }),
   });
 
@@ -101,6 +112,7 @@ export async function startAgentServer(deps: AgentServerDeps): Promise<Listening
       if (!host) return refuseUpgrade(socket, 401);
       tunnelSockets.handleUpgrade(request, socket, head, (ws) => {
         ws.on('error', () => ws.terminate());
+        sockets.add(host, ws);
         tunnels.adopt(host.hostId, ws);
       });
     } catch (err) {
@@ -132,12 +144,13 @@ function serveChannel(
 ): void {
   interface Extra {
     readonly socket: WebSocket;
+    readonly request: IncomingMessage;
     host?: AuthenticatedHost;
   }
   const guarded = guardedSocketOptions(documents, log, ({ extra }): AgentChannelContext | readonly GraphQLError[] => {
-    const { host } = extra as Extra;
+    const { host, request } = extra as Extra;
     return host
-      ? { services, host }
+      ? { services, host, address: request.socket.remoteAddress ?? null }
       : [new GraphQLError('Unauthenticated.', { extensions: { code: 'UNAUTHENTICATED' } })];
   });
   useServer(
@@ -153,7 +166,7 @@ function serveChannel(
           if (!host) extra.socket.close(CloseCode.Unauthorized, 'credentials are not valid');
           else {
             extra.host = host;
-            sockets.add(host.hostId, extra.socket);
+            sockets.add(host, extra.socket);
           }
           return host !== null;
         } catch (err) {

@@ -1,3 +1,4 @@
+import type { Caller } from '@rookery/wire/caller.ts';
 import { StartupError } from '@rookery/wire/errors.ts';
 import { reachableAddress } from '@rookery/wire/http.ts';
 import type { ListeningServer } from '@rookery/wire/http.ts';
@@ -5,12 +6,16 @@ import type { Logger } from '@rookery/wire/log.ts';
 import type { FormattedExecutionResult } from 'graphql';
 import { createAccounts, type Accounts } from './accounts/accounts.ts';
 import { ensureFirstAdmin, type FirstAdmin } from './accounts/first-run.ts';
+import { oidcSettings } from './accounts/oidc/oidc.config.ts';
 import { AgentSockets, startAgentServer } from './agent-server.ts';
 import type { ControlConfig } from './config.ts';
 import { openDatabase, type DatabaseConnection } from './database/database.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
+import { AuditLog } from './kernel/audit/audit-log.ts';
+import { auditMutations } from './kernel/audit/audited-mutations.ts';
 import { EventHub } from './kernel/events/event-hub.ts';
 import { EventLog } from './kernel/events/event-log.ts';
+import { keepKeysFresh } from './kernel/key-rotation.ts';
 import { Leadership } from './kernel/leadership.ts';
 import { LoopDriver, type LoopStatus } from './kernel/loops.ts';
 import { joinReplicas } from './kernel/replica.ts';
@@ -38,19 +43,24 @@ export interface Control extends AsyncDisposable {
   /** Set on the very first start only. */
   readonly firstAdmin: FirstAdmin | undefined;
   readonly database: DatabaseConnection;
+  readonly keys: SigningKeys;
+  readonly auditLog: AuditLog;
   readonly accounts: Accounts;
   readonly fleet: Fleet;
   /** Names this process among the replicas; hosts that it reaches carry it. */
   readonly replicaId: string;
-  /** Executes an operation on one subgraph for whoever the token stands for. */
+  /** Executes an operation on one subgraph for a caller. */
   execute(
     subgraph: string,
     operation: SubgraphOperation,
-    token: string | undefined,
+    caller: Caller,
   ): Promise<FormattedExecutionResult | AsyncIterableIterator<FormattedExecutionResult>>;
   isReady(): Promise<boolean>;
   loops(): LoopStatus[];
 }
+
+/** How long an agent whose credentials have ended may stay connected to a replica that was not told, in ms; each pass is one query. */
+const SOCKET_CHECK_MS = 15_000;
 
 /**
  * Joins the parts of a control process and starts them. Disposing stops them in reverse.
@@ -65,7 +75,22 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
   await hub.start();
   const events = stack.use(new EventLog(database, log));
   const keys = new SigningKeys(database);
-  const accounts = createAccounts({ database, keys });
+  const audit = new AuditLog(database, events, log.child({ part: 'audit' }));
+  const accounts = createAccounts({
+    database,
+    events,
+    hub,
+    audit,
+    keys,
+    // The two need each other; by the time anyone asks, both are there.
+    fleet: { teamByocChanged: (teamId) => fleet.port.teamByocChanged(teamId) },
+    settings: {
+      accessTokenSeconds: config.ROOKERY_ACCESS_TOKEN_SECONDS,
+      sessionSeconds: config.ROOKERY_SESSION_SECONDS,
+    },
+    oidc: oidcSettings(config),
+    log: log.child({ part: 'accounts' }),
+  });
   const firstAdmin = await ensureFirstAdmin(accounts.services, config);
 
   const loops = new LoopDriver(log.child({ part: 'loops' }));
@@ -74,6 +99,12 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
     new Leadership({ url: databaseUrl, replicaId: replica.id, log: log.child({ part: 'leadership' }) }),
   );
   await leadership.start();
+  loops.add({
+    name: 'signing-keys',
+    description: 'Gives tokens a new key now and then, and drops those that nothing good was signed with.',
+    periodMs: 60 * 60 * 1_000,
+    run: () => keepKeysFresh(database),
+  });
   const sockets = new AgentSockets();
   let agentUrl = '';
   const fleet = stack.use(
@@ -91,6 +122,11 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
         unreachableAfterMs: config.ROOKERY_UNREACHABLE_AFTER_MS,
         orphanMinAgeMs: config.ROOKERY_ORPHAN_MIN_AGE_MS,
         cpuOvercommit: config.ROOKERY_CPU_OVERCOMMIT,
+        lifetimes: {
+          registrationTokenSeconds: config.ROOKERY_REGISTRATION_TOKEN_SECONDS,
+          accessTokenSeconds: config.ROOKERY_HOST_TOKEN_SECONDS,
+          refreshTokenSeconds: config.ROOKERY_HOST_REFRESH_TOKEN_SECONDS,
+        },
         placementStrategy: config.ROOKERY_PLACEMENT_STRATEGY,
       },
       agentUrl: () => agentUrl,
@@ -98,6 +134,12 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
       log,
     }),
   );
+  loops.add({
+    name: 'agent-sockets',
+    description: 'Cuts agents whose credentials have ended since they connected, at another replica for example.',
+    periodMs: SOCKET_CHECK_MS,
+    run: () => sockets.cutEnded((hosts) => fleet.agentChannel.enrolment.stillStanding(hosts)),
+  });
   // Stopped before the fleet: a loop must not find its parts gone.
   stack.use(loops);
 
@@ -118,15 +160,17 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
 
   const idsOf = (rows: readonly { readonly id: string }[]): string[] => rows.map(({ id }) => id);
   const nodes = createNodes({
+    ApiKey: async (viewer, ids) => idsOf(await accounts.services.apiKeys.visible(viewer, ids)),
     Host: async (viewer, ids) => idsOf(await fleet.services.hosts.findMany(viewer, ids)),
     Sandbox: async (viewer, ids) => idsOf(await fleet.services.sandboxes.findMany(viewer, ids)),
     Team: async (viewer, ids) => idsOf(await accounts.services.teams.visible(viewer, ids)),
     User: async (viewer, ids) => idsOf(await accounts.services.users.visible(viewer, ids)),
   });
   const subgraphs = [accounts.subgraph, fleet.subgraph, nodes];
-  const viewer = (token: string | undefined): Promise<Viewer | null> => accounts.port.viewer(token);
+  for (const { schema } of subgraphs) auditMutations(schema, audit);
+  const identify = (caller: Caller): Promise<Viewer | null> => accounts.port.viewer(caller);
   const subgraphServer = serveSubgraphs
-    ? stack.use(await serve(config, { subgraphs, viewer, isReady, log }))
+    ? stack.use(await serve(config, { subgraphs, identify, isReady, log }))
     : undefined;
 
   const byName = new Map(subgraphs.map((subgraph) => [subgraph.name, subgraph]));
@@ -137,15 +181,17 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
     subgraphPort: subgraphServer?.port,
     firstAdmin,
     database,
+    keys,
+    auditLog: audit,
     accounts,
     fleet,
     replicaId: replica.id,
     isReady,
     loops: () => loops.statuses(),
-    async execute(name, operation, token) {
+    async execute(name, operation, caller) {
       const subgraph = byName.get(name);
       if (!subgraph) throw new Error(`there is no subgraph ${name}`);
-      return executeOnSubgraph(subgraph, operation, () => viewer(token), log);
+      return executeOnSubgraph(subgraph, operation, caller, identify, log);
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
@@ -153,7 +199,7 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
 
 async function serve(
   config: ControlConfig,
-  parts: Pick<SubgraphServerDeps, 'subgraphs' | 'viewer' | 'isReady' | 'log'>,
+  parts: Pick<SubgraphServerDeps, 'subgraphs' | 'identify' | 'isReady' | 'log'>,
 ): Promise<ListeningServer> {
   const gatewaySecret = config.ROOKERY_GATEWAY_SECRET;
   if (!gatewaySecret) {

@@ -1,5 +1,6 @@
 import { configField } from '@rookery/wire/config.ts';
 import { z } from 'zod';
+import { oidcConfigFields } from './accounts/oidc/oidc.config.ts';
 
 const STRATEGIES = { 'round-robin': 'ROUND_ROBIN', 'least-loaded': 'LEAST_LOADED', 'bin-pack': 'BIN_PACK' } as const;
 
@@ -25,6 +26,12 @@ export const controlConfigSchema = z.object({
   ROOKERY_UNREACHABLE_AFTER_MS: configField.milliseconds(90_000),
   /** How long a sandbox that a host runs and nobody wants must have been one before it is removed. */
   ROOKERY_ORPHAN_MIN_AGE_MS: configField.milliseconds(5 * 60_000),
+  /** How long a registration token can be spent. Longer is kinder to slow hands and to whoever finds it. */
+  ROOKERY_REGISTRATION_TOKEN_SECONDS: configField.seconds(60 * 60),
+  /** Life of a host's access token; it renews after two thirds of it. */
+  ROOKERY_HOST_TOKEN_SECONDS: configField.seconds(7 * 24 * 60 * 60),
+  /** Life of a host's refresh token: how long a host may be switched off and still come back by itself. */
+  ROOKERY_HOST_REFRESH_TOKEN_SECONDS: configField.seconds(60 * 24 * 60 * 60),
   /** Virtual CPUs that may be promised for each core. */
   ROOKERY_CPU_OVERCOMMIT: z.coerce.number().min(0.1).max(64).default(1),
   /** Which of the hosts that fit gets a sandbox. */
@@ -35,6 +42,11 @@ export const controlConfigSchema = z.object({
   /** First platform admin; a password is made up when none is given. */
   ROOKERY_ADMIN_EMAIL: z.email('must be an e-mail address').optional(),
   ROOKERY_ADMIN_PASSWORD: z.string().min(8, 'must have at least 8 characters').optional(),
+  /** Life of an access token, in seconds. */
+  ROOKERY_ACCESS_TOKEN_SECONDS: z.coerce.number().int().min(10).max(86_400).default(900),
+  /** Life of a sign-in, in seconds. */
+  ROOKERY_SESSION_SECONDS: z.coerce.number().int().min(60).max(31_536_000).default(604_800),
+  ...oidcConfigFields,
   ROOKERY_LOG_LEVEL: configField.logLevel(),
 });
 

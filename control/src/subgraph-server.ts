@@ -1,3 +1,4 @@
+import { parseCaller, type Caller } from '@rookery/wire/caller.ts';
 import { CloseCode } from '@rookery/wire/close-codes.ts';
 import { GATEWAY_SECRET_HEADER, subgraphPath } from '@rookery/wire/endpoints.ts';
 import { ERROR_STATUS, RookeryError } from '@rookery/wire/errors.ts';
@@ -30,14 +31,14 @@ export interface SubgraphServerDeps {
   /** Only a caller that knows it is answered. */
   readonly gatewaySecret: string;
   readonly subgraphs: readonly Subgraph[];
-  readonly viewer: (token: string | undefined) => Promise<Viewer | null>;
+  readonly identify: (caller: Caller) => Promise<Viewer | null>;
   readonly isReady: () => Promise<boolean>;
   readonly log: Logger;
 }
 
 /**
  * Serves the subgraphs to gateways (split mode): queries and mutations over HTTP, subscriptions over
- * graphql-ws. Who asks comes with each operation, as the viewer's own signed token in `extensions`:
+ * graphql-ws. Who asks comes with each operation, with their own credentials, in `extensions`:
  * a socket is shared by many viewers and must carry no identity.
  */
 export async function startSubgraphServer(deps: SubgraphServerDeps): Promise<ListeningServer> {
@@ -79,11 +80,11 @@ export async function startSubgraphServer(deps: SubgraphServerDeps): Promise<Lis
 
   function execute(subgraph: Subgraph, args: ExecutionArgs, operation: OperationRequest) {
     const { document, variableValues, operationName } = args;
-    const token = viewerToken(operation);
     return executeOnSubgraph(
       subgraph,
       { document, variables: variableValues ?? {}, operationName: operationName ?? undefined },
-      () => deps.viewer(token),
+      parseCaller((operation.extensions as { caller?: unknown } | null | undefined)?.caller),
+      deps.identify,
       log,
     );
   }
@@ -106,7 +107,11 @@ export async function startSubgraphServer(deps: SubgraphServerDeps): Promise<Lis
 
   const servers = [...served].map(([path, { subgraph, documents }]) => {
     const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES });
-    const forwarding = forwardingSocketOptions(documents, log, (args, { request }) => execute(subgraph, args, request));
+    const forwarding = forwardingSocketOptions(
+      ({ request }) => prepareOperation(documents, request),
+      log,
+      (args, { request }) => execute(subgraph, args, request),
+    );
     useServer({ ...(forwarding as object), isProd: true }, sockets, SOCKET_PING_MS);
     return { path, sockets };
   });
@@ -131,8 +136,3 @@ export async function startSubgraphServer(deps: SubgraphServerDeps): Promise<Lis
 
 /** The database is away, say: nothing is known of the viewer, and nothing was done. */
 const UNANSWERED = new RookeryError('UNAVAILABLE', 'The control plane cannot answer at the moment.');
-
-function viewerToken({ extensions }: OperationRequest): string | undefined {
-  const token = (extensions as { viewerToken?: unknown } | null | undefined)?.viewerToken;
-  return typeof token === 'string' ? token : undefined;
-}

@@ -1,7 +1,7 @@
 import { parse, type FormattedExecutionResult } from 'graphql';
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { newAdmin, startTestControl } from '../test/harness.ts';
+import { newAdmin, newTeam, signIn, startTestControl } from '../test/harness.ts';
 import { ScriptedAgent } from '../test/scripted-agent.ts';
 import type { Control } from './app.ts';
 import { toGlobalId } from './kernel/global-id.ts';
@@ -17,18 +17,12 @@ const ids = { host: '', sandbox: '', team: '', platformHost: '' };
 
 beforeAll(async () => {
   control = await startTestControl();
-  const { users, teams, sessions } = control.accounts.services;
-  const signIn = async (email: string) => (await sessions.signIn({ email, password: 'correct horse' })).token;
-  const newOwner = async (email: string, team: string) => {
-    const user = await users.create({ email, name: email, password: 'correct horse', isAdmin: false });
-    return teams.create(team, user.id, true);
-  };
-  const mine = await newOwner('owner@example.com', 'Mine');
-  await newOwner('stranger@example.com', 'Theirs');
+  const { team: mine } = await newTeam(control, { name: 'Mine', email: 'owner@example.com' });
+  await newTeam(control, { name: 'Theirs', email: 'stranger@example.com' });
   [owner, stranger, admin] = [
-    await signIn('owner@example.com'),
-    await signIn('stranger@example.com'),
-    await signIn('admin@rookery.local'),
+    await signIn(control, 'owner@example.com'),
+    await signIn(control, 'stranger@example.com'),
+    await signIn(control, 'admin@rookery.local'),
   ];
 
   const { hosts, sandboxes } = control.fleet.services;
@@ -52,7 +46,11 @@ async function ask(
   variables: Record<string, unknown> = {},
   subgraph = 'fleet',
 ): Promise<FormattedExecutionResult> {
-  return (await control.execute(subgraph, { document: parse(query), variables }, token)) as FormattedExecutionResult;
+  return (await control.execute(
+    subgraph,
+    { document: parse(query), variables },
+    { token },
+  )) as FormattedExecutionResult;
 }
 
 const data = async (...args: Parameters<typeof ask>) => {
@@ -152,7 +150,7 @@ describe('another team', () => {
       (await control.execute(
         'fleet',
         { document: parse('subscription { sandboxChanged { sandbox { name } } }') },
-        token,
+        { token },
       )) as AsyncIterableIterator<FormattedExecutionResult>;
     const [theirs, mine] = [await subscribe(stranger), await subscribe(owner)];
     const heard = theirs.next();

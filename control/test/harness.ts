@@ -1,8 +1,10 @@
 import { createControl, type Control } from '@rookery/control/app.ts';
 import { controlConfigSchema, type ControlConfig } from '@rookery/control/config.ts';
 import { openDatabase, type DatabaseConnection } from '@rookery/control/database/database.ts';
+import type { TeamRow, UserRow } from '@rookery/control/accounts/tables.ts';
+import type { NewUser } from '@rookery/control/accounts/users/user.service.ts';
 import type { FleetTables, HostRow } from '@rookery/control/fleet/tables.ts';
-import type { Viewer } from '@rookery/control/kernel/viewer.ts';
+import type { UserViewer } from '@rookery/control/kernel/viewer.ts';
 import { silentLogger } from '@rookery/wire/log.ts';
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
@@ -31,7 +33,7 @@ export async function startTestControl(config: Partial<ControlConfig> = {}, data
       ...controlConfigSchema.parse({
         ROOKERY_AGENT_PORT: '0',
         ROOKERY_SUBGRAPH_PORT: '0',
-        ROOKERY_ADMIN_PASSWORD: 'correct horse',
+        ROOKERY_ADMIN_PASSWORD: PASSWORD,
       }),
       ...config,
     },
@@ -41,18 +43,49 @@ export async function startTestControl(config: Partial<ControlConfig> = {}, data
   });
 }
 
+/** A team that may bring its own hosts, with an owner who signs in with `correct horse`. */
+export async function newTeam(
+  { accounts }: Pick<Control, 'accounts'>,
+  { name = 'Team', email = `${randomUUID()}@example.com`, isByoc = true } = {},
+): Promise<{ team: TeamRow; owner: UserRow }> {
+  const owner = await newUser({ accounts }, { email });
+  return { team: await accounts.services.teams.createFor('control', { name, ownerId: owner.id, isByoc }), owner };
+}
+
+/** Someone who signs in with `correct horse`. */
+export async function newUser({ accounts }: Pick<Control, 'accounts'>, user: Partial<NewUser> = {}): Promise<UserRow> {
+  const email = user.email ?? `${randomUUID()}@example.com`;
+  return accounts.services.users.create({
+    name: email,
+    password: PASSWORD,
+    isAdmin: false,
+    emailVerified: false,
+    ...user,
+    email,
+  });
+}
+
+/** An access token for someone. */
+export async function signIn({ accounts }: Pick<Control, 'accounts'>, email: string): Promise<string> {
+  return (await accounts.services.sessions.signIn({ email, password: PASSWORD }, {})).token;
+}
+
+/** Of everyone that the harness makes. */
+export const PASSWORD = 'correct horse';
+
 /** Someone who may do everything. */
-export const newAdmin = (viewer: Partial<Viewer> = {}): Viewer => ({
-  userId: randomUUID(),
+export const newAdmin = (viewer: Partial<UserViewer> = {}): UserViewer => ({
+  kind: 'USER',
+  id: randomUUID(),
+  label: 'someone@example.com',
   sessionId: randomUUID(),
   isAdmin: true,
   roles: new Map(),
-  expiresAt: new Date(Date.now() + 3_600_000),
   ...viewer,
 });
 
 /** A member of one team. */
-export const newMember = (teamId: string, role: 'OWNER' | 'ADMIN' | 'MEMBER' = 'MEMBER'): Viewer =>
+export const newMember = (teamId: string, role: 'OWNER' | 'ADMIN' | 'MEMBER' = 'MEMBER'): UserViewer =>
   newAdmin({ isAdmin: false, roles: new Map([[teamId, role]]) });
 
 /** An online host that can be placed on, with room for everything. */

@@ -18,6 +18,7 @@ const SPECS = {
   diskGb: 100,
   agentVersion: '0.0.0-test',
   bootId: 'boot-1',
+  machineId: null as string | null,
   runtime: { name: 'runc', version: '1.1.5' },
   conditions: [],
 };
@@ -37,19 +38,21 @@ export interface ObservedSandbox {
 /** The key with which a machine proves itself. */
 export interface MachineKey {
   readonly publicKey: string;
-  prove(purpose: 'register' | 'refresh', token: string): Promise<string>;
+  /** @param sequence by default one more than the last. */
+  prove(purpose: 'register' | 'refresh', token: string, sequence?: number): Promise<string>;
 }
 
 export async function newMachineKey(): Promise<MachineKey> {
   const { publicKey, privateKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true });
+  let last = 0;
   return {
     publicKey: (await exportJWK(publicKey)).x as string,
-    prove: (purpose, token) => prove(privateKey, purpose, token),
+    prove: (purpose, token, sequence = (last += 1)) => prove(privateKey, purpose, token, sequence),
   };
 }
 
-async function prove(key: CryptoKey, purpose: string, token: string): Promise<string> {
-  return new CompactSign(new TextEncoder().encode(JSON.stringify({ purpose, token_sha256: sha256(token) })))
+async function prove(key: CryptoKey, purpose: string, token: string, seq: number): Promise<string> {
+  return new CompactSign(new TextEncoder().encode(JSON.stringify({ purpose, token_sha256: sha256(token), seq })))
     .setProtectedHeader({ alg: 'EdDSA' })
     .sign(key);
 }
@@ -72,19 +75,28 @@ export async function callChannel(
   };
 }
 
-const CREDENTIALS = 'hostId hostName accessToken accessTokenExpiresInSeconds refreshToken refreshTokenExpiresInSeconds';
+const CREDENTIALS =
+  'hostId hostName accessToken accessTokenExpiresInSeconds refreshToken refreshTokenExpiresInSeconds controlKeys { kid publicKey }';
 
 export interface Credentials {
   readonly hostId: string;
   readonly accessToken: string;
   readonly refreshToken: string;
+  readonly controlKeys: readonly { readonly kid: string; readonly publicKey: string }[];
 }
 
-export async function register(agentUrl: string, token: string, key: MachineKey, specs: Partial<typeof SPECS> = {}) {
+export async function register(
+  agentUrl: string,
+  token: string,
+  key: MachineKey,
+  specs: Partial<typeof SPECS> = {},
+  hostId?: string,
+) {
   const input = {
     token,
     publicKey: key.publicKey,
     proof: await key.prove('register', token),
+    hostId,
     specs: { ...SPECS, ...specs },
   };
   return callChannel(
@@ -94,8 +106,14 @@ export async function register(agentUrl: string, token: string, key: MachineKey,
   );
 }
 
-export async function refresh(agentUrl: string, refreshToken: string, key: MachineKey) {
-  const input = { refreshToken, proof: await key.prove('refresh', refreshToken) };
+export async function refresh(
+  agentUrl: string,
+  refreshToken: string,
+  key: MachineKey,
+  machine: { bootId?: string; machineId?: string | null; sequence?: number } = {},
+) {
+  const { sequence, bootId = SPECS.bootId, machineId = SPECS.machineId } = machine;
+  const input = { refreshToken, proof: await key.prove('refresh', refreshToken, sequence), bootId, machineId };
   return callChannel(
     agentUrl,
     `mutation ($input: RefreshHostCredentialsInput!) { refreshHostCredentials(input: $input) { ${CREDENTIALS} } }`,

@@ -3,7 +3,16 @@ import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { joinHost } from '../support/agent.ts';
 import { Api } from '../support/api.ts';
-import { openTab, overflowsSideways, PHONE, startBrowser, takeScreenshots, type Tab } from '../support/browser.ts';
+import {
+  goToSection,
+  openTab,
+  overflowsSideways,
+  PHONE,
+  signInAs,
+  startBrowser,
+  takeScreenshots,
+  type Tab,
+} from '../support/browser.ts';
 import { Fleet } from '../support/fleet.ts';
 import { ADMIN_EMAIL, newPlace, startRookery, type Rookery } from '../support/rookery.ts';
 import { NOTHING, Story } from '../support/story.ts';
@@ -29,23 +38,10 @@ describe('the journey in the browser: from signing in to a host that came and we
 
   afterAll(() => browser?.close());
 
-  const row = (table: 'Hosts' | 'Sandboxes', name: string): Locator =>
-    page.getByRole('table', { name: table }).getByRole('row', { name, exact: true });
-
-  async function goTo(section: 'Hosts' | 'Sandboxes'): Promise<void> {
-    await page
-      .getByRole('navigation', { name: 'Main' })
-      .getByRole('link', { name: section })
-      .filter({ visible: true })
-      .click();
-    await page.getByRole('heading', { name: section, level: 1 }).waitFor();
-  }
-
-  async function signIn(password: string): Promise<void> {
-    await page.getByLabel('Email').fill(ADMIN_EMAIL);
-    await page.getByLabel('Password').fill(password);
-    await page.getByRole('button', { name: 'Sign in' }).click();
-  }
+  const row = (table: 'Hosts' | 'Platform hosts' | 'Sandboxes', name: string): Locator =>
+    page.getByRole('table', { name: table, exact: true }).getByRole('row', { name, exact: true });
+  const goTo = (section: 'Hosts' | 'Sandboxes'): Promise<void> => goToSection(page, section);
+  const signIn = (password: string): Promise<void> => signInAs(page, ADMIN_EMAIL, password);
 
   async function createSandbox(name: string, host?: string): Promise<void> {
     await goTo('Sandboxes');
@@ -68,7 +64,10 @@ describe('the journey in the browser: from signing in to a host that came and we
     expect(tab.errors.splice(0)).toEqual([expect.stringContaining('401')]);
     await signIn(ADMIN_PASSWORD);
     await page.getByRole('heading', { name: 'Hosts', level: 1 }).waitFor();
-    await row('Hosts', local).getByText('Online').waitFor();
+    await page.getByRole('link', { name: 'See 1 platform host' }).click();
+    await row('Platform hosts', local).getByText('Online').waitFor();
+    await page.getByRole('link', { name: 'Back to Default' }).click();
+    await page.getByRole('heading', { name: 'No hosts of your own yet' }).waitFor();
     // Gone if the page is ever loaded anew; all that follows arrives without that.
     await page.evaluate('window.sameLoad = true');
   });
@@ -87,10 +86,9 @@ describe('the journey in the browser: from signing in to a host that came and we
 
   it('registers a host, and shows it come online when its join command is run', async () => {
     await goTo('Hosts');
-    await page.getByRole('button', { name: 'Register host' }).click();
+    await page.getByRole('button', { name: 'Register host', exact: true }).click();
     const form = page.getByRole('dialog', { name: 'Register host' });
     await form.getByLabel('Name').fill('second');
-    await form.getByRole('radio', { name: /BYOC/ }).check({ force: true });
     await form.getByRole('button', { name: 'Register host' }).click();
 
     const dialog = page.getByRole('dialog', { name: 'Join this host' });
@@ -114,8 +112,15 @@ describe('the journey in the browser: from signing in to a host that came and we
     await row('Sandboxes', 'away').getByRole('link', { name: 'second' }).waitFor();
     await takeScreenshots(page, 'sandboxes');
     await goTo('Hosts');
-    await page.getByRole('button', { name: 'Delete second' }).click();
+    const opener = page.getByRole('button', { name: 'Delete second' });
     const dialog = page.getByRole('dialog', { name: 'Delete second?' });
+    const focused = (name: string) => page.locator(':focus').and(page.getByRole('button', { name })).waitFor();
+    await opener.press('Enter');
+    await focused('Cancel');
+    await page.keyboard.press('Escape');
+    await dialog.waitFor({ state: 'hidden' });
+    await focused('Delete second');
+    await opener.press('Enter');
     await dialog.getByRole('list', { name: 'Affected sandboxes' }).getByText('away').waitFor();
     const confirm = dialog.getByRole('button', { name: 'Delete host and sandboxes' });
     expect(await confirm.isDisabled()).toBe(true);
@@ -124,7 +129,6 @@ describe('the journey in the browser: from signing in to a host that came and we
     await confirm.click();
     await dialog.waitFor({ state: 'hidden' });
     await row('Hosts', 'second').waitFor({ state: 'detached' });
-    await row('Hosts', local).waitFor();
     await goTo('Sandboxes');
     await row('Sandboxes', 'away').waitFor({ state: 'detached' });
     await row('Sandboxes', 'home').waitFor();
@@ -153,8 +157,9 @@ describe('the journey in the browser: from signing in to a host that came and we
     expect(await overflowsSideways(page)).toBe(false);
     await dialog.getByRole('button', { name: 'Cancel' }).click();
 
-    await goTo('Hosts');
-    await row('Hosts', local).getByText('Online').waitFor();
+    await page.getByRole('button', { name: 'Account and theme' }).click();
+    await page.getByRole('link', { name: 'Admin section' }).click();
+    await row('Platform hosts', local).getByText('Online').waitFor();
     expect(await overflowsSideways(page)).toBe(false);
     await page.getByRole('button', { name: `Delete ${local}` }).click();
     await page
@@ -166,7 +171,7 @@ describe('the journey in the browser: from signing in to a host that came and we
   });
 
   it('destroys a sandbox from its list, and leaves nothing on the machine', async () => {
-    await goTo('Sandboxes');
+    await page.goto('/sandboxes');
     await page.getByRole('button', { name: 'Destroy home' }).click();
     await page
       .getByRole('dialog')

@@ -45,6 +45,11 @@ describe('a Rookery that strangers lean on', () => {
     }
   });
 
+  it('tells its schema to whoever looks around, being on their own machine', async () => {
+    const answer = await post('/graphql', { query: '{ __schema { queryType { name } } }' });
+    expect(await answer.json()).toEqual({ data: { __schema: { queryType: { name: 'Query' } } } });
+  });
+
   it.each([
     ['a subscription', { query: 'subscription { hostChanged { cursor } }' }],
     ['a query that is none', { query: 'que{ry' }],
@@ -58,7 +63,7 @@ describe('a Rookery that strangers lean on', () => {
 
   it('takes no bodies without bounds', async () => {
     const response = await post('/graphql', { query: '{ viewer { isAdmin } }', padding: 'x'.repeat(3 * 1024 * 1024) });
-    expect(response.status).toBe(400);
+    expect(response.status).toBe(413);
   });
 
   it('does nothing for a page of another site', async () => {

@@ -138,7 +138,7 @@ describe('PostgreSQL is restarted while sandboxes are created and hosts beat', (
     api = story.use(await Api.signIn(split.url, ADMIN_EMAIL, ADMIN_PASSWORD));
     fleet = new Fleet(api);
     const directory = await story.directory('simulation');
-    await writeFile(join(directory, 'token'), api.token, { mode: 0o600 });
+    await writeFile(join(directory, 'token'), api.token ?? '', { mode: 0o600 });
     const simulation = story.start({
       label: 'simulate',
       command: [

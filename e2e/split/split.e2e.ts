@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
+import { TestSocket } from '../../gateway/test/harness.ts';
 import { joinHost, type TestAgent } from '../support/agent.ts';
 import { Api, type EventStream } from '../support/api.ts';
 import { Fleet, type HostChange, type HostState, type SandboxChange, type SandboxState } from '../support/fleet.ts';
@@ -9,6 +10,7 @@ import { NOTHING, Story } from '../support/story.ts';
 
 const SECRET_HEADER = 'x-rookery-gateway-secret';
 const DEADLINE_MS = 20_000;
+const memberEmail = 'member@example.com';
 
 describe('control and gateway as separate processes, with a PostgreSQL of somebody else', () => {
   const story = new Story();
@@ -90,6 +92,62 @@ describe('control and gateway as separate processes, with a PostgreSQL of somebo
 
   it('answers whoever knows the secret', async () => {
     expect(await upgradeStatus(`${split.subgraphUrl}/subgraphs/fleet`, { [SECRET_HEADER]: GATEWAY_SECRET })).toBe(101);
+  });
+
+  it('takes in a person by an invitation, at the gateway', async () => {
+    const { addTeamMember } = await api.request<{ addTeamMember: { token: string } }>(
+      `mutation ($input: AddTeamMemberInput!) { addTeamMember(input: $input) { ... on TeamMemberInvited { token } } }`,
+      { input: { teamId: await fleet.teamId(), email: memberEmail, role: 'MEMBER' } },
+    );
+    const response = await fetch(`${split.url}/session/invitation`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ token: addTeamMember.token, name: 'Member', password: ADMIN_PASSWORD }),
+    });
+    expect(response.status).toBe(200);
+    expect(response.headers.get('set-cookie')).toMatch(/^rookery_session=rks_/);
+    await fetch(`${split.url}/session`, {
+      method: 'DELETE',
+      headers: { cookie: response.headers.get('set-cookie')?.split(';')[0] ?? '' },
+    });
+  });
+
+  it('takes nothing from outside for what a gateway says', async () => {
+    const ask = (body: object, headers: Record<string, string> = {}) =>
+      fetch(`${split.url}/graphql`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...headers },
+        body: JSON.stringify(body),
+      });
+    const query = '{ viewer { isAdmin } }';
+    const { data } = await api.ask<{ viewer: { isAdmin: boolean } }>(query);
+    expect(data).toEqual({ viewer: { isAdmin: true } });
+    const asTheAdmin = { query, extensions: { caller: { token: api.token } } };
+    expect(await (await ask(asTheAdmin)).json()).toEqual({ data: { viewer: null } });
+    const knowing = { [SECRET_HEADER]: GATEWAY_SECRET };
+    expect((await ask({ query }, knowing)).status).toBe(400);
+    expect(await upgradeStatus(`${split.url}/graphql`, knowing)).toBe(400);
+  });
+
+  it('closes a WebSocket within 5 s when its session has ended where the gateway does not hear of it', async () => {
+    const [watched, other] = [
+      story.use(await Api.signIn(split.url, memberEmail, ADMIN_PASSWORD)),
+      await Api.signIn(split.url, memberEmail, ADMIN_PASSWORD),
+    ];
+    await using socket = new TestSocket(split, { authorization: `Bearer ${watched.token}` });
+    expect(await socket.ask('{ viewer { isAdmin } }')).toEqual({ data: { viewer: { isAdmin: false } } });
+    socket.open('subscription { hostChanged { cursor } }');
+    await socket.ask('{ viewer { isAdmin } }');
+    const from = performance.now();
+    expect(await other.request('mutation { signOutEverywhere }')).toEqual({ signOutEverywhere: 2 });
+    expect(await socket.closed).toBe(4401);
+    expect(performance.now() - from).toBeLessThan(5_000);
+  });
+
+  it('does not tell its schema unless it was told to', async () => {
+    expect(await api.ask('{ __schema { queryType { name } } }')).toMatchObject({
+      errors: [{ message: 'The schema cannot be asked for here.', extensions: { code: 'BAD_USER_INPUT' } }],
+    });
   });
 
   it('ends control cleanly on SIGTERM, and says at the gateway that it is away', async () => {

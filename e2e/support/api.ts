@@ -16,12 +16,19 @@ const SIGN_IN = `mutation ($input: SignInInput!) {
 /** A GraphQL client of the public API, as an automation would write it. */
 export class Api implements AsyncDisposable {
   readonly #url: string;
-  readonly #token: string | undefined;
+  /** What it signs its requests with. */
+  readonly token: string | undefined;
+  readonly #headers: Readonly<Record<string, string>>;
   #socket: Client | undefined;
 
-  constructor(url: string, token?: string) {
+  /**
+   * @param token   sent as a bearer token.
+   * @param headers sent with every request, and as parameters of the socket's connection.
+   */
+  constructor(url: string, token?: string, headers: Readonly<Record<string, string>> = {}) {
     this.#url = `${url}/graphql`;
-    this.#token = token;
+    this.token = token;
+    this.#headers = token === undefined ? headers : { authorization: `Bearer ${token}`, ...headers };
   }
 
   static async signIn(url: string, email: string, password: string): Promise<Api> {
@@ -30,11 +37,6 @@ export class Api implements AsyncDisposable {
     }>(SIGN_IN, { input: { email, password } });
     if (signIn.__typename !== 'SignedIn') throw new Error(`signing in failed: ${signIn.message}`);
     return new Api(url, signIn.token);
-  }
-
-  /** What it signs its requests with. */
-  get token(): string {
-    return this.#token ?? '';
   }
 
   /** @throws when the answer has errors. */
@@ -50,7 +52,7 @@ export class Api implements AsyncDisposable {
       method: 'POST',
       headers: {
         'content-type': 'application/json',
-        ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
+        ...this.#headers,
       },
       body: JSON.stringify({ query, variables }),
     });
@@ -62,7 +64,7 @@ export class Api implements AsyncDisposable {
     this.#socket ??= createClient({
       url: this.#url.replace(/^http/, 'ws'),
       webSocketImpl: WebSocket,
-      connectionParams: { authorization: `Bearer ${this.#token}` },
+      connectionParams: { ...this.#headers },
       // A connection that breaks is the story's to notice.
       retryAttempts: 0,
     });

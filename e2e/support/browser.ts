@@ -49,15 +49,33 @@ export async function openTab(browser: Browser, url: string, viewport = DESKTOP)
   return { page, context, errors };
 }
 
+/** Fills in the sign-in page. */
+export async function signInAs(page: Page, email: string, password: string): Promise<void> {
+  await page.getByLabel('Email').fill(email);
+  await page.getByLabel('Password').fill(password);
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+}
+
+/** Goes to a section of the sidebar, or of the bar that a phone has for it. */
+export async function goToSection(page: Page, section: string, navigation = 'Main'): Promise<void> {
+  await page
+    .getByRole('navigation', { name: navigation })
+    .getByRole('link', { name: section })
+    .filter({ visible: true })
+    .click();
+  await page
+    .locator(`main h1`)
+    .getByText(section === 'Team' ? /./ : section)
+    .waitFor();
+}
+
 /** Pictures for people, taken only where ROOKERY_SCREENSHOTS says: light and dark, wide and narrow. */
 export async function takeScreenshots(page: Page, name: string): Promise<void> {
   const directory = process.env['ROOKERY_SCREENSHOTS'];
   if (!directory) return;
   await mkdir(directory, { recursive: true });
   // What was said earlier would hide what the picture is of.
-  for (const dismiss of await page.getByRole('button', { name: 'Dismiss', exact: true }).all()) {
-    await dismiss.dispatchEvent('click');
-  }
+  await page.evaluate(`document.querySelectorAll('[aria-label="Dismiss"]').forEach((button) => button.click())`);
   await page.getByRole('button', { name: 'Dismiss', exact: true }).first().waitFor({ state: 'detached' });
   const before = page.viewportSize() ?? DESKTOP;
   for (const viewport of [DESKTOP, PHONE]) {

@@ -14,6 +14,9 @@ export const GATEWAY_SECRET = 'what control and gateways share';
 export class SplitRookery {
   readonly url: string;
   readonly subgraphUrl: string;
+  /** Where agents reach control. */
+  readonly agentPort: number;
+  readonly databaseUrl: string;
   readonly gateway: TestProcess;
   readonly postgres: RestartablePostgres;
   readonly #launchControl: () => TestProcess;
@@ -22,6 +25,8 @@ export class SplitRookery {
   private constructor(options: {
     url: string;
     subgraphUrl: string;
+    agentPort: number;
+    databaseUrl: string;
     gateway: TestProcess;
     launchControl: () => TestProcess;
     control: TestProcess;
@@ -29,14 +34,16 @@ export class SplitRookery {
   }) {
     this.url = options.url;
     this.subgraphUrl = options.subgraphUrl;
+    this.agentPort = options.agentPort;
+    this.databaseUrl = options.databaseUrl;
     this.gateway = options.gateway;
     this.#launchControl = options.launchControl;
     this.#control = options.control;
     this.postgres = options.postgres;
   }
 
-  /** @param settings of control. */
-  static async start(story: Story, settings: Readonly<Record<string, string>> = {}): Promise<SplitRookery> {
+  /** @param controlSettings environment of control beside what every story has. */
+  static async start(story: Story, controlSettings: Readonly<Record<string, string>> = {}): Promise<SplitRookery> {
     const postgres = story.use(await RestartablePostgres.start(await story.directory('postgres')));
     const [port, agentPort, subgraphPort] = [await freePort(), await freePort(), await freePort()];
     const launch = (part: 'control' | 'gateway', settings: Record<string, string>): TestProcess =>
@@ -52,7 +59,7 @@ export class SplitRookery {
         ROOKERY_ADMIN_PASSWORD: ADMIN_PASSWORD,
         ROOKERY_AGENT_PORT: String(agentPort),
         ROOKERY_SUBGRAPH_PORT: String(subgraphPort),
-        ...settings,
+        ...controlSettings,
       });
     const subgraphUrl = `http://127.0.0.1:${subgraphPort}`;
     const control = launchControl();
@@ -60,6 +67,8 @@ export class SplitRookery {
     const split = new SplitRookery({
       url: `http://127.0.0.1:${port}`,
       subgraphUrl,
+      agentPort,
+      databaseUrl: postgres.url,
       gateway,
       launchControl,
       control,

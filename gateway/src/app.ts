@@ -1,15 +1,22 @@
 import { RookeryError, ERROR_STATUS } from '@rookery/wire/errors.ts';
-import { listen, reachableAddress, refuseUpgrade, sendJson } from '@rookery/wire/http.ts';
+import { listen, reachableAddress, refuseUpgrade, sendJson, TOO_LARGE } from '@rookery/wire/http.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { readFile } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Callers, refuseInternalHeaders } from './callers.ts';
 import type { GatewayConfig } from './config.ts';
 import { serveDashboard } from './dashboard.ts';
-import { createFederation } from './federation.ts';
+import { createFederation, type Federation } from './federation.ts';
 import { createGraphQLEndpoint } from './graphql-endpoint.ts';
-import { Sessions } from './sessions.ts';
+import { OperationLimits } from './limits/limits.ts';
+import { RequestRates, TooManyRequests } from './limits/rates.ts';
+import { OidcSignIn } from './sessions/oidc-sign-in.ts';
+import { publicOrigin } from './sessions/public-url.ts';
+import { run } from './sessions/session.operations.ts';
+import { Sessions } from './sessions/sessions.ts';
 import { createSubscriptions } from './subscriptions.ts';
 import type { SubgraphTransport } from './transports/transport.ts';
+import type { SignedInCheck } from './viewer-sockets.ts';
 
 const SUPERGRAPH = new URL('../../supergraph.graphql', import.meta.url);
 
@@ -38,26 +45,66 @@ export async function createGateway({ config, transport, log }: GatewayDeps): Pr
   await using _undoOnFailure = stack;
   stack.use(transport);
   const federation = await createFederation(await readFile(SUPERGRAPH, 'utf8'), transport, log);
+  const callers = new Callers({
+    cookieName: config.ROOKERY_COOKIE_NAME,
+    trustedProxies: config.ROOKERY_TRUSTED_PROXIES,
+  });
+  const limits = new OperationLimits(federation.schema, config, config.ROOKERY_INTROSPECTION);
+  const rates = new RequestRates(config);
+  const graphql = stack.use(
+    await createGraphQLEndpoint({ federation, limits, maxBodyBytes: config.ROOKERY_MAX_BODY_BYTES, log }),
+  );
+  const isAllowedOrigin = originCheck(config.ROOKERY_ALLOWED_ORIGINS);
+  const subscriptions = createSubscriptions({
+    federation,
+    callers,
+    isSignedIn: signedInCheck(federation),
+    limits,
+    rates,
+    settings: config,
+    isAllowedOrigin,
+    log,
+  });
+  const cookie = { name: config.ROOKERY_COOKIE_NAME, secure: config.ROOKERY_SECURE_COOKIES };
   const sessions = new Sessions({
     federation,
-    secureCookies: config.ROOKERY_SECURE_COOKIES,
-    cookieName: config.ROOKERY_COOKIE_NAME,
+    callers,
+    cookie,
+    onSignedOut: (caller, everywhere) =>
+      void (everywhere ? subscriptions.sockets.recheckAll() : subscriptions.sockets.recheck(caller)),
   });
-  const graphql = stack.use(await createGraphQLEndpoint(federation, config.ROOKERY_INTROSPECTION));
-  const isAllowedOrigin = originCheck(config.ROOKERY_ALLOWED_ORIGINS);
-  const subscriptions = createSubscriptions({ federation, sessions, isAllowedOrigin, log });
+  const oidc = new OidcSignIn({
+    federation,
+    callers,
+    cookie,
+    publicOrigin: (request) =>
+      publicOrigin(
+        {
+          publicUrl: config.ROOKERY_PUBLIC_URL,
+          allowedOrigins: config.ROOKERY_ALLOWED_ORIGINS,
+          host: config.ROOKERY_HOST,
+          port: listening.port,
+          secure: config.ROOKERY_SECURE_COOKIES,
+        },
+        request,
+      ),
+    log,
+  });
   const dashboard = serveDashboard();
 
   async function route(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = (request.url ?? '/').split('?')[0];
+    if (path === '/graphql' || path === '/session' || path?.startsWith('/session/')) {
+      refuseInternalHeaders(request);
+      const caller = callers.of(request);
+      await rates.count(caller);
+      // A navigation, which the browser makes for whichever site: it says nothing of an origin, and needs none.
+      if (path.startsWith('/session/oidc')) return oidc.handle(request, response);
+      // A page of another site must not act with this browser's cookie.
+      if (!isAllowedOrigin(request)) throw new RookeryError('FORBIDDEN', 'This origin may not use the API.');
+      return path === '/graphql' ? graphql.handle(request, response, { caller }) : sessions.handle(request, response);
+    }
     switch (path) {
-      case '/graphql':
-      case '/session':
-        // A page of another site must not act with this browser's cookie.
-        if (!isAllowedOrigin(request)) throw new RookeryError('FORBIDDEN', 'This origin may not use the API.');
-        return path === '/graphql'
-          ? graphql.handle(request, response, sessions.contextOf(request))
-          : sessions.handle(request, response);
       case '/healthz':
         return sendJson(response, 200, { status: 'ok' });
       case '/readyz': {
@@ -94,6 +141,16 @@ export async function createGateway({ config, transport, log }: GatewayDeps): Pr
   return { port, url, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
+/** Whether a caller's credentials stand for anyone at this moment. */
+function signedInCheck(federation: Federation): SignedInCheck {
+  return async (caller) => {
+    if (caller.token === undefined && caller.session === undefined) return 'no';
+    const outcome = await run(federation, 'viewer', undefined, caller);
+    if ('error' in outcome) return 'unknown';
+    return outcome.result === null ? 'no' : 'yes';
+  };
+}
+
 /** Browsers say where a page comes from; programs that say nothing are not browsers and have no cookie to abuse. */
 function originCheck(allowed: readonly string[]): (request: IncomingMessage) => boolean {
   return ({ headers }) => {
@@ -105,13 +162,24 @@ function originCheck(allowed: readonly string[]): (request: IncomingMessage) => 
 }
 
 function fail(response: ServerResponse, error: unknown, log: Logger): void {
-  if (error instanceof RookeryError) {
-    return sendJson(response, ERROR_STATUS[error.code], {
-      errors: [{ message: error.message, extensions: error.extensions }],
-    });
+  if (!(error instanceof RookeryError)) {
+    log.error({ err: error }, 'a request failed');
+    return answer(response, 500, new RookeryError('INTERNAL', 'Something went wrong on our side.'));
   }
-  log.error({ err: error }, 'a request failed');
-  sendJson(response, 500, {
-    errors: [{ message: 'Something went wrong on our side.', extensions: { code: 'INTERNAL' } }],
-  });
+  answer(response, error.reason === TOO_LARGE ? 413 : ERROR_STATUS[error.code], error);
+}
+
+/** As a GraphQL client understands it, and beside the API also as `/session` says what is wrong. */
+function answer(response: ServerResponse, status: number, error: RookeryError): void {
+  const wait = error instanceof TooManyRequests ? error.retryAfterSeconds : undefined;
+  const isGraphQL = /^\/graphql(\?|$)/.test(response.req.url ?? '');
+  sendJson(
+    response,
+    status,
+    {
+      ...(isGraphQL ? {} : { error: error.message, ...(wait === undefined ? {} : { retryAfterSeconds: wait }) }),
+      errors: [{ message: error.message, extensions: error.extensions }],
+    },
+    wait === undefined ? {} : { 'retry-after': String(wait) },
+  );
 }

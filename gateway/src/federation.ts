@@ -1,4 +1,5 @@
 import { unifiedGraphHandler } from '@graphql-hive/router-runtime';
+import type { Caller } from '@rookery/wire/caller.ts';
 import { publicError } from '@rookery/wire/graphql-operation.ts';
 import { RookeryError } from '@rookery/wire/errors.ts';
 import type { Logger } from '@rookery/wire/log.ts';
@@ -14,10 +15,9 @@ import {
 import { NullPropagation } from './null-propagation.ts';
 import type { SubgraphTransport } from './transports/transport.ts';
 
-/** Who sent an operation. */
+/** What the executor carries along with an operation. */
 export interface GatewayContext {
-  /** The viewer's session token, as it came. */
-  readonly token: string | undefined;
+  readonly caller: Caller;
 }
 
 /** An operation on the public schema; the document was validated against it. */
@@ -75,7 +75,7 @@ export async function createFederation(
         variables,
         operationName,
         operationType,
-        token: context?.token,
+        caller: context?.caller ?? {},
       });
     } catch (error) {
       if (!(error instanceof RookeryError)) log.error({ subgraph, err: error }, 'a subgraph could not be asked');

@@ -6,21 +6,43 @@ import {
   ApolloServerPluginUsageReportingDisabled,
 } from '@apollo/server/plugin/disabled';
 import type { GatewayExecutionResult, GatewayInterface } from '@apollo/server-gateway-interface';
-import { readJsonBody } from '@rookery/wire/http.ts';
+import { publicError, resultStatus } from '@rookery/wire/graphql-operation.ts';
+import { readJsonBody, sendJson } from '@rookery/wire/http.ts';
+import type { Logger } from '@rookery/wire/log.ts';
 import { GraphQLError, type FormattedExecutionResult, type GraphQLFormattedError } from 'graphql';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Federation, GatewayContext } from './federation.ts';
+import type { OperationLimits } from './limits/limits.ts';
 
 /** The public API over HTTP. */
 export interface GraphQLEndpoint extends AsyncDisposable {
   handle(request: IncomingMessage, response: ServerResponse, context: GatewayContext): Promise<void>;
 }
 
-/** Apollo Server in front of the federated executor. */
-export async function createGraphQLEndpoint(federation: Federation, introspection: boolean): Promise<GraphQLEndpoint> {
+export interface GraphQLEndpointOptions {
+  readonly federation: Federation;
+  readonly limits: OperationLimits;
+  /** Largest request body, in bytes. */
+  readonly maxBodyBytes: number;
+  readonly log: Logger;
+}
+
+/**
+ * Apollo Server in front of the federated executor, and the limits in front of Apollo: what is refused
+ * must not have been validated first.
+ */
+export async function createGraphQLEndpoint({
+  federation,
+  limits,
+  maxBodyBytes,
+  log,
+}: GraphQLEndpointOptions): Promise<GraphQLEndpoint> {
   const server = new ApolloServer<GatewayContext>({
     gateway: asApolloGateway(federation),
-    introspection,
+    // The limits decide, for WebSocket operations too.
+    introspection: true,
+    // They would be documents that the limits have not seen.
+    persistedQueries: false,
     includeStacktraceInErrorResponses: false,
     stopOnTerminationSignals: false,
     csrfPrevention: true,
@@ -41,13 +63,17 @@ export async function createGraphQLEndpoint(federation: Federation, introspectio
       for (const [name, value] of Object.entries(request.headers)) {
         if (value !== undefined) headers.set(name, Array.isArray(value) ? value.join(', ') : value);
       }
+      const { search } = new URL(request.url ?? '/', 'http://gateway');
+      const body = request.method === 'POST' ? await readJsonBody(request, maxBodyBytes) : undefined;
+      const operation = request.method === 'GET' ? fromSearch(search) : asRecord(body);
+      // Without a query there is nothing to admit; Apollo says what is wrong.
+      const admitted = typeof operation['query'] === 'string' ? limits.admit(operation) : {};
+      if (Array.isArray(admitted)) {
+        const errors = (admitted as readonly GraphQLError[]).map((error) => publicError(error, log));
+        return sendJson(response, resultStatus({ errors }), { errors });
+      }
       const answer = await server.executeHTTPGraphQLRequest({
-        httpGraphQLRequest: {
-          method: request.method ?? 'GET',
-          headers,
-          search: new URL(request.url ?? '/', 'http://gateway').search,
-          body: request.method === 'POST' ? await readJsonBody(request) : undefined,
-        },
+        httpGraphQLRequest: { method: request.method ?? 'GET', headers, search, body },
         context: async () => context,
       });
       response.writeHead(answer.status ?? 200, { ...Object.fromEntries(answer.headers), 'cache-control': 'no-store' });
@@ -59,6 +85,19 @@ export async function createGraphQLEndpoint(federation: Federation, introspectio
     },
     [Symbol.asyncDispose]: () => server.stop(),
   };
+}
+
+const asRecord = (value: unknown): Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
+
+/** The operation in a GET request, as Apollo reads it. */
+function fromSearch(search: string): Record<string, unknown> {
+  const { variables, ...rest } = Object.fromEntries(new URLSearchParams(search));
+  try {
+    return { ...rest, ...(variables === undefined ? {} : { variables: JSON.parse(variables) as unknown }) };
+  } catch {
+    return rest;
+  }
 }
 
 function asApolloGateway(federation: Federation): GatewayInterface {

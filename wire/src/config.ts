@@ -27,6 +27,8 @@ export const configField = {
   logLevel: () => z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   /** A whole number of milliseconds. */
   milliseconds: (fallback: number) => z.coerce.number().int().min(1).default(fallback),
+  /** A whole number of seconds, at most ten years. */
+  seconds: (fallback: number) => z.coerce.number().int().min(1).max(315_360_000).default(fallback),
   /** `true`, `1`, `yes`, `on` or the opposites. */
   flag: (fallback: boolean) => z.stringbool().default(fallback),
 };

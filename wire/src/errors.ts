@@ -17,6 +17,8 @@ export interface RookeryErrorOptions {
   reason?: string;
   /** Whether the same call may succeed later without a change; default: for `UNAVAILABLE` and `RATE_LIMITED`. */
   retryable?: boolean;
+  /** Further members of `extensions`, for a caller that can do something with them. */
+  details?: Readonly<Record<string, unknown>>;
   cause?: unknown;
 }
 
@@ -29,17 +31,20 @@ export class RookeryError extends Error {
   readonly code: ErrorCode;
   readonly reason: string | undefined;
   readonly retryable: boolean;
+  readonly details: Readonly<Record<string, unknown>>;
 
   constructor(code: ErrorCode, publicMessage: string, options: RookeryErrorOptions = {}) {
     super(publicMessage, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.reason = options.reason;
     this.retryable = options.retryable ?? (code === 'UNAVAILABLE' || code === 'RATE_LIMITED');
+    this.details = options.details ?? {};
   }
 
   /** What GraphQL puts into `extensions`. */
-  get extensions(): { code: ErrorCode; reason?: string; retryable: boolean } {
+  get extensions(): { code: ErrorCode; reason?: string; retryable: boolean; [detail: string]: unknown } {
     return {
+      ...this.details,
       code: this.code,
       retryable: this.retryable,
       ...(this.reason === undefined ? {} : { reason: this.reason }),

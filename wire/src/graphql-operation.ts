@@ -26,6 +26,10 @@ export interface OperationRequest {
 /** How many distinct documents are kept parsed and validated; each costs some ten KiB. */
 const DOCUMENTS_KEPT = 1_000;
 
+/** How long the texts of all of them may be, in characters, and the longest that is kept: a stranger can send megabytes. */
+const TEXT_KEPT = 8 * 1024 * 1024;
+const LONGEST_KEPT = 128 * 1024;
+
 /**
  * Parses and validates documents once per text.
  *
@@ -34,12 +38,18 @@ const DOCUMENTS_KEPT = 1_000;
  */
 export class DocumentCache {
   readonly schema: GraphQLSchema;
-  readonly #rules: readonly ValidationRule[];
-  readonly #entries = new LRUCache<string, DocumentNode | readonly GraphQLError[]>({ max: DOCUMENTS_KEPT });
+  readonly #firstRules: readonly ValidationRule[];
+  readonly #entries = new LRUCache<string, DocumentNode | readonly GraphQLError[]>({
+    max: DOCUMENTS_KEPT,
+    maxSize: TEXT_KEPT,
+    maxEntrySize: LONGEST_KEPT,
+    sizeCalculation: (_document, text) => Math.max(1, text.length),
+  });
 
-  constructor(schema: GraphQLSchema, extraRules: readonly ValidationRule[] = []) {
+  /** @param firstRules of our own; the specified ones take longer and see only what passed these. */
+  constructor(schema: GraphQLSchema, firstRules: readonly ValidationRule[] = []) {
     this.schema = schema;
-    this.#rules = [...specifiedRules, ...extraRules];
+    this.#firstRules = firstRules;
   }
 
   get(text: string): DocumentNode | readonly GraphQLError[] {
@@ -53,10 +63,15 @@ export class DocumentCache {
   #read(text: string): DocumentNode | readonly GraphQLError[] {
     try {
       const document = parse(text, { maxTokens: 15_000 });
-      const errors = validate(this.schema, document, this.#rules);
-      return errors.length > 0 ? errors.map(asBadInput) : document;
+      for (const rules of [this.#firstRules, specifiedRules]) {
+        const errors = validate(this.schema, document, rules);
+        if (errors.length > 0) return errors.map(asBadInput);
+      }
+      return document;
     } catch (error) {
       if (error instanceof GraphQLError) return [asBadInput(error)];
+      // The parser calls itself for each level of nesting.
+      if (error instanceof RangeError) return [badInput('The document is nested too deeply.')];
       throw error;
     }
   }

@@ -64,6 +64,9 @@ export function guardedSocketOptions(
   };
 }
 
+/** What is to be executed, or the errors to answer with. */
+export type PreparedOperation = ExecutionArgs | readonly GraphQLError[];
+
 /** What an executor that is not graphql-js answers with: formatted already. */
 export type ForwardedResult = FormattedExecutionResult | AsyncIterableIterator<FormattedExecutionResult>;
 
@@ -72,13 +75,13 @@ export type ForwardedResult = FormattedExecutionResult | AsyncIterableIterator<F
  * one operation's failure stays with that operation: a throw, and a plain error object where
  * `graphql-ws` expects a `GraphQLError`, would close the socket for all of them.
  *
- * @param admit whether this operation may run now; the errors to answer with when not.
+ * @param prepare turns a request into what is to be executed, or into the errors to answer with. Must not throw.
+ * @param run     called once for each operation that was prepared.
  */
 export function forwardingSocketOptions(
-  documents: DocumentCache,
+  prepare: (operation: SocketOperation) => PreparedOperation | Promise<PreparedOperation>,
   log: Logger,
   run: (args: ExecutionArgs, operation: SocketOperation) => Promise<ForwardedResult>,
-  admit: (id: string, extra: unknown) => readonly GraphQLError[] = () => [],
 ): Pick<
   ServerOptions<Record<string, unknown>, never>,
   'onSubscribe' | 'onError' | 'execute' | 'subscribe' | 'connectionInitWaitTimeout'
@@ -95,13 +98,11 @@ export function forwardingSocketOptions(
   };
   return {
     connectionInitWaitTimeout: CONNECTION_INIT_WAIT_MS,
-    onSubscribe(socket, id, payload) {
-      const refusal = admit(id, socket.extra);
-      if (refusal.length > 0) return refusal;
-      const args = prepareOperation(documents, payload);
-      if ('document' in args) {
-        operations.set(args, { request: payload, connectionParams: socket.connectionParams, extra: socket.extra });
-      }
+    async onSubscribe(socket, _id, payload) {
+      const { connectionParams, extra } = socket;
+      const operation = { request: payload, connectionParams, extra };
+      const args = await prepare(operation);
+      if ('document' in args) operations.set(args, operation);
       return args;
     },
     onError: (_socket, _id, _payload, errors) => errors.map((error) => publicError(error, log)),

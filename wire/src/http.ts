@@ -13,6 +13,9 @@ import { RookeryError, StartupError } from './errors.ts';
 /** Largest request body taken, in bytes; the largest legitimate one is a full inventory of some hundred sandboxes. */
 export const MAX_BODY_BYTES = 2 * 1024 * 1024;
 
+/** `extensions.reason` of what is refused for its size. */
+export const TOO_LARGE = 'TOO_LARGE';
+
 /**
  * Reads a JSON request body.
  *
@@ -27,7 +30,9 @@ export async function readJsonBody(request: IncomingMessage, maxBytes = MAX_BODY
   let size = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > maxBytes) throw new RookeryError('BAD_USER_INPUT', `The request is larger than ${maxBytes} bytes.`);
+    if (size > maxBytes) {
+      throw new RookeryError('BAD_USER_INPUT', `The request is larger than ${maxBytes} bytes.`, { reason: TOO_LARGE });
+    }
     chunks.push(chunk);
   }
   try {
@@ -125,7 +130,7 @@ export function reachableAddress(host: string, port: number): string {
 }
 
 /** Refuses a WebSocket upgrade, and lets go of the socket whether or not the peer does. */
-export function refuseUpgrade(socket: Duplex, status: 401 | 403 | 404 | 503): void {
+export function refuseUpgrade(socket: Duplex, status: 400 | 401 | 403 | 404 | 429 | 503): void {
   socket.once('finish', () => socket.destroy());
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
 }

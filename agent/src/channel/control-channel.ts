@@ -20,9 +20,6 @@ const BACKOFF_CAP_MS = 15_000;
 /** How long changes are gathered before they are reported, in ms. */
 const COALESCE_MS = 50;
 
-/** After a refusal that renewing cannot mend, in ms. */
-const SLOW_RETRY_MS = 60_000;
-
 /** A control plane that asks for less or more than this is not taken at its word, in ms. */
 const MIN_HEARTBEAT_MS = 250;
 const MAX_HEARTBEAT_MS = 60_000;
@@ -66,6 +63,11 @@ export class ControlChannel implements AsyncDisposable {
     }, COALESCE_MS);
   }
 
+  /** Drops the connection, which is dialled anew as soon as there are credentials that may be used. */
+  hangUp(): void {
+    this.#session?.terminate();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     clearTimeout(this.#flush);
     this.#flush = undefined;
@@ -81,7 +83,8 @@ export class ControlChannel implements AsyncDisposable {
     const { signal } = this.#stop;
     const backoff = new Backoff(BACKOFF_CAP_MS);
     while (!signal.aborted) {
-      const { authorization } = credentials;
+      const authorization = await credentials.usable(signal);
+      if (signal.aborted) return;
       const end = await this.#connect(authorization, backoff);
       if (signal.aborted) return;
       log.warn({ end: end.kind, reason: end.reason }, 'the agent channel is down');
@@ -92,9 +95,10 @@ export class ControlChannel implements AsyncDisposable {
           await backoff.wait(signal);
           break;
         case 'deleted':
-          // Nothing signed says so: a wrong answer must not make a host forget itself.
-          log.error('control says that this host was deleted; its credentials are kept');
-          await pause(SLOW_RETRY_MS, signal);
+          // A close code proves nothing; the answer to a renewal is signed when it is true.
+          log.error('control says that this host was deleted; asking for its signature');
+          await credentials.refreshAfter(authorization, signal);
+          await backoff.wait(signal);
           break;
         case 'restart':
           await pause(Math.random() * RESTART_JITTER_MS, signal);

@@ -12,6 +12,10 @@ export const REGISTER_HOST = /* GraphQL */ `
       accessTokenExpiresInSeconds
       refreshToken
       refreshTokenExpiresInSeconds
+      controlKeys {
+        kid
+        publicKey
+      }
     }
   }
 `;
@@ -25,7 +29,18 @@ export const REFRESH_HOST_CREDENTIALS = /* GraphQL */ `
       accessTokenExpiresInSeconds
       refreshToken
       refreshTokenExpiresInSeconds
+      controlKeys {
+        kid
+        publicKey
+      }
     }
+  }
+`;
+
+/** Nothing but a use of the access token: it tells control that the credentials have arrived. */
+export const CONFIRM_CREDENTIALS = /* GraphQL */ `
+  query ConfirmCredentials {
+    hostId
   }
 `;
 

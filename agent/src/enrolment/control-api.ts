@@ -1,8 +1,9 @@
 import { AgentEndpoint } from '@rookery/wire/endpoints.ts';
 import { StartupError } from '@rookery/wire/errors.ts';
 import { z } from 'zod';
-import { REFRESH_HOST_CREDENTIALS, REGISTER_HOST } from '../channel/control.operations.ts';
+import { CONFIRM_CREDENTIALS, REFRESH_HOST_CREDENTIALS, REGISTER_HOST } from '../channel/control.operations.ts';
 import type { RefreshHostCredentialsInput, RegisterHostInput } from '../channel/generated/control-operations.ts';
+import { controlKeySchema } from './credential.store.ts';
 
 /** How long control may take to answer, in ms. */
 const ANSWER_TIMEOUT_MS = 15_000;
@@ -14,6 +15,7 @@ const issuedSchema = z.object({
   accessTokenExpiresInSeconds: z.number().positive(),
   refreshToken: z.string().min(1),
   refreshTokenExpiresInSeconds: z.number().positive(),
+  controlKeys: z.array(controlKeySchema),
 });
 
 /** Credentials as control issues them. */
@@ -40,14 +42,26 @@ const answerSchema = z.object({
 export class ControlCallError extends Error {
   override readonly name = 'ControlCallError';
   readonly kind: 'refused' | 'rejected' | 'unreachable' | 'not-control';
+  /** The `extensions` of control's answer; empty when it was not one. */
+  readonly extensions: Readonly<Record<string, unknown>>;
 
-  constructor(kind: ControlCallError['kind'], message: string, options?: ErrorOptions) {
+  constructor(
+    kind: ControlCallError['kind'],
+    message: string,
+    { extensions = {}, ...options }: ErrorOptions & { extensions?: Readonly<Record<string, unknown>> } = {},
+  ) {
     super(message, options);
     this.kind = kind;
+    this.extensions = extensions;
+  }
+
+  /** The finer reason under a code, for example `TOKEN_USED`. */
+  get reason(): unknown {
+    return this.extensions['reason'];
   }
 }
 
-/** The two operations that need no access token, over plain HTTP. */
+/** What is asked of control about credentials, over plain HTTP; only the last of it needs an access token. */
 export class ControlApi {
   readonly #endpoint: string;
 
@@ -66,6 +80,11 @@ export class ControlApi {
     return this.#call(REFRESH_HOST_CREDENTIALS, input);
   }
 
+  /** Uses an access token for nothing else than to be used. @throws {ControlCallError} when control did not hear of it. */
+  async confirm(accessToken: string): Promise<void> {
+    await this.#post(JSON.stringify({ query: CONFIRM_CREDENTIALS }), { authorization: `Bearer ${accessToken}` });
+  }
+
   async #call(query: string, input: object): Promise<IssuedCredentials> {
     const { status, text } = await this.#post(JSON.stringify({ query, variables: { input } }));
     const answer = answerSchema.safeParse(parseJson(text));
@@ -75,17 +94,20 @@ export class ControlApi {
         `it answered HTTP ${status} with something that is not of a control plane`,
       );
     const [error] = answer.data.errors ?? [];
-    if (error) throw new ControlCallError(kindOf(error.extensions?.code), error.message);
+    if (error) {
+      const { message, extensions = {} } = error;
+      throw new ControlCallError(kindOf(extensions.code), message, { extensions });
+    }
     if (!answer.data.data?.credentials)
       throw new ControlCallError('not-control', `it answered HTTP ${status} without credentials`);
     return answer.data.data.credentials;
   }
 
-  async #post(body: string): Promise<{ status: number; text: string }> {
+  async #post(body: string, headers: Record<string, string> = {}): Promise<{ status: number; text: string }> {
     try {
       const response = await fetch(this.#endpoint, {
         method: 'POST',
-        headers: { 'content-type': 'application/json', accept: 'application/json' },
+        headers: { 'content-type': 'application/json', accept: 'application/json', ...headers },
         body,
         // A redirect would carry the token to wherever it points.
         redirect: 'manual',

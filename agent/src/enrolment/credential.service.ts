@@ -1,39 +1,49 @@
 import type { Logger } from '@rookery/wire/log.ts';
-import { Backoff, pause } from '../backoff.ts';
+import { Backoff } from '../backoff.ts';
 import { ControlApi, ControlCallError } from './control-api.ts';
-import { toCredentials, type Credentials, type CredentialStore } from './credential.store.ts';
-import type { HostKey } from './host-key.ts';
+import { toCredentials, type Credentials, type CredentialStatus, type CredentialStore } from './credential.store.ts';
+import { provesDeletion } from './deletion-statement.ts';
+import { register, type Registrant } from './registration.ts';
 
 /** When in the life of an access token it is renewed; early enough to survive an outage of two days of a week. */
 const RENEW_AT = 0.67;
 /** Spread around that moment, so that hosts registered together do not renew together. */
 const RENEW_JITTER = 0.1;
 
-/** Between tries after control has refused the refresh token, in ms: nothing gets better by hurrying. */
-const REFUSED_RETRY_MS = 60_000;
-const BACKOFF_CAP_MS = 60_000;
-
 /** `setTimeout` takes no more. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export interface CredentialServiceDeps {
   readonly initial: Credentials;
-  readonly key: HostKey;
+  /** What control said of them before this process. */
+  readonly initialStatus: CredentialStatus;
+  readonly registrant: Registrant;
+  readonly bootId: string;
+  readonly machineId: string | null;
+  /** Longest wait between two tries, in ms. */
+  readonly retryCapMs: number;
   readonly store: CredentialStore;
+  /** From the command line: spent when control refuses the saved credentials, and not before. */
+  readonly spareToken?: string | undefined;
   readonly log: Logger;
 }
 
 /**
  * Keeps this host's credentials fresh.
  *
- * Credentials are never dropped here, whatever control answers: an operator can mend a refused host
- * by a new token, but not one that has forgotten who it is.
+ * They are never dropped here, whatever control answers: an operator can mend a refused host by a new
+ * token, but not one that has forgotten who it is. Only of `DELETED`, which is signed, may the caller
+ * draw that conclusion.
  */
 export class CredentialService implements AsyncDisposable {
   #current: Credentials;
-  #degraded = false;
+  #status: CredentialStatus;
+  #spareToken: string | undefined;
   #refreshing: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #onStatus: (status: CredentialStatus) => void = () => {};
+  /** Those that wait for other credentials, or for news of them. */
+  #waiting: (() => void)[] = [];
   readonly #stop = new AbortController();
   readonly #deps: CredentialServiceDeps;
   readonly #api: ControlApi;
@@ -41,17 +51,20 @@ export class CredentialService implements AsyncDisposable {
   constructor(deps: CredentialServiceDeps) {
     this.#deps = deps;
     this.#current = deps.initial;
+    this.#status = deps.initialStatus;
+    this.#spareToken = deps.spareToken;
     this.#api = new ControlApi(deps.initial.controlUrl);
-    this.#schedule();
+    // What was refused may have been mended meanwhile, and a recovery should not wait for the next rotation.
+    if (this.#status.state === 'ACTIVE') this.#schedule();
+    else void this.#refresh();
   }
 
   get current(): Credentials {
     return this.#current;
   }
 
-  /** Control has refused our refresh token; only an operator can help. */
-  get degraded(): boolean {
-    return this.#degraded;
+  get status(): CredentialStatus {
+    return this.#status;
   }
 
   /** Value for `Authorization`. */
@@ -60,19 +73,35 @@ export class CredentialService implements AsyncDisposable {
   }
 
   /**
-   * Renews after an access token was rejected; resolves when there is another one, or when the
-   * signal says to stop waiting. Calls share one attempt, which goes on for ever.
+   * Waits while control is known to refuse the credentials: a connection on what is left of an access
+   * token would let control undo what the refusal is answered with.
+   *
+   * @returns what to authorize the next connection with.
+   */
+  async usable(signal: AbortSignal): Promise<string> {
+    while ((this.#status.state === 'REFUSED' || this.#status.state === 'DELETED') && !signal.aborted)
+      await this.#change(signal);
+    return this.authorization;
+  }
+
+  /** Calls `listener` with what is known now, and with every change. There is one listener. */
+  onStatus(listener: (status: CredentialStatus) => void): void {
+    this.#onStatus = listener;
+    listener(this.#status);
+  }
+
+  /**
+   * Renews after an access token was rejected. Resolves when there is another one, when control has said
+   * why there is none, or when the signal says to stop waiting. Calls share one attempt, which goes on
+   * for ever.
    *
    * @param rejected the `Authorization` that was rejected; if it is no longer the current one, there is nothing to do.
    */
   async refreshAfter(rejected: string, signal: AbortSignal): Promise<void> {
     if (rejected !== this.authorization) return;
-    const refreshed = this.#refresh();
-    await new Promise<void>((resolve) => {
-      signal.addEventListener('abort', () => resolve(), { once: true });
-      if (signal.aborted) resolve();
-      refreshed.then(resolve, resolve);
-    });
+    void this.#refresh();
+    if (this.#status.state === 'CLONED') return;
+    await this.#change(signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -85,40 +114,126 @@ export class CredentialService implements AsyncDisposable {
     clearTimeout(this.#timer);
     const { issuedAt, accessTokenExpiresAt } = this.#current;
     const share = RENEW_AT * (1 + RENEW_JITTER * (2 * Math.random() - 1));
-    const dueIn = issuedAt + (accessTokenExpiresAt - issuedAt) * share - Date.now();
+    const now = Date.now();
+    // A clock that was set back says nothing about how old they are.
+    const dueIn = now < issuedAt ? 0 : issuedAt + (accessTokenExpiresAt - issuedAt) * share - now;
     this.#timer = setTimeout(() => void this.#refresh(), Math.min(Math.max(dueIn, 0), LONGEST_TIMER_MS));
     this.#timer.unref();
   }
 
   #refresh(): Promise<void> {
-    this.#refreshing ??= this.#refreshForEver().finally(() => (this.#refreshing = undefined));
+    this.#refreshing ??= this.#refreshForEver().finally(() => {
+      this.#refreshing = undefined;
+      this.#letGo();
+    });
     return this.#refreshing;
   }
 
   async #refreshForEver(): Promise<void> {
-    const { key, store, log } = this.#deps;
     const { signal } = this.#stop;
-    const backoff = new Backoff(BACKOFF_CAP_MS);
-    while (!signal.aborted) {
-      const { refreshToken, controlUrl } = this.#current;
+    const backoff = new Backoff(this.#deps.retryCapMs);
+    while (!signal.aborted && this.#status.state !== 'DELETED') {
       try {
-        const issued = await this.#api.refresh({ refreshToken, proof: key.prove('refresh', refreshToken) });
-        const renewed = toCredentials(controlUrl, issued, Date.now());
-        // Durable before use: the first use of the new token kills the old one.
-        await store.save(renewed);
-        this.#current = renewed;
-        this.#degraded = false;
-        this.#schedule();
-        log.info('credentials renewed');
-        return;
+        return await this.#adopt(await this.#renew());
       } catch (error) {
-        const isRefused = error instanceof ControlCallError && (error.kind === 'refused' || error.kind === 'rejected');
-        this.#degraded ||= isRefused;
-        const reason = error instanceof Error ? error.message : String(error);
-        if (isRefused) log.error({ reason }, 'control refuses to renew the credentials; they are kept and tried again');
-        else log.warn({ reason }, 'credentials could not be renewed, trying again');
-        await (isRefused ? pause(REFUSED_RETRY_MS, signal) : backoff.wait(signal));
+        if (await this.#learnFrom(error)) await backoff.wait(signal);
       }
     }
+  }
+
+  async #renew(): Promise<Credentials> {
+    const { registrant, bootId, machineId, store } = this.#deps;
+    const { refreshToken, controlUrl } = this.#current;
+    const proof = registrant.key.prove('refresh', refreshToken, await registrant.sequence.next());
+    const issued = await this.#api.refresh({ refreshToken, proof, bootId, machineId });
+    const renewed = toCredentials(controlUrl, issued, Date.now());
+    // Durable before use: the first use of the new token ends the old one.
+    await store.save(renewed);
+    return renewed;
+  }
+
+  async #adopt(credentials: Credentials): Promise<void> {
+    this.#current = credentials;
+    this.#spareToken = undefined;
+    this.#schedule();
+    this.#deps.log.info('credentials renewed');
+    await this.#setStatus('ACTIVE', null);
+    // The sockets may stay as they are for days; control should not wait that long to hear that these arrived.
+    await this.#api
+      .confirm(credentials.accessToken)
+      .catch((err: unknown) =>
+        this.#deps.log.debug({ err }, 'new credentials could not be confirmed; their next use will'),
+      );
+  }
+
+  /** @returns whether to wait before the next try. */
+  async #learnFrom(error: unknown): Promise<boolean> {
+    const { log } = this.#deps;
+    const reason = error instanceof Error ? error.message : String(error);
+    if (!(error instanceof ControlCallError) || error.kind !== 'refused') {
+      // Also what control rejects without saying that it does not know us: nothing is proven by it.
+      log.warn({ reason }, 'credentials could not be renewed, trying again');
+      return true;
+    }
+    const { hostId, controlKeys } = this.#current;
+    if (error.reason === 'HOST_DELETED' && provesDeletion(error.extensions['statements'], hostId, controlKeys)) {
+      log.error('control has signed that this host was deleted');
+      await this.#setStatus('DELETED', reason);
+      return false;
+    }
+    const { lastSequence } = error.extensions;
+    if (typeof lastSequence === 'number') this.#deps.registrant.sequence.exceed(lastSequence);
+    if (this.#spareToken !== undefined && (await this.#trySpareToken(this.#spareToken))) return false;
+    // Once, and not with every try for days.
+    if (this.#status.reason !== reason)
+      log.error(
+        { reason },
+        'control refuses to renew the credentials; they are kept and tried again, and a new token would help: rookery-agent join <url> <token>',
+      );
+    await this.#setStatus(error.reason === 'CREDENTIALS_CLONED' ? 'CLONED' : 'REFUSED', reason);
+    return true;
+  }
+
+  /** @returns whether it has brought new credentials, with which the loop goes on. */
+  async #trySpareToken(token: string): Promise<boolean> {
+    const { registrant, store, log } = this.#deps;
+    const { controlUrl, hostId } = this.#current;
+    try {
+      this.#current = await register({ controlUrl, token, hostId }, registrant, store);
+      this.#spareToken = undefined;
+      log.info('registered again with the token of the command line');
+      return true;
+    } catch (error) {
+      const isOver = error instanceof ControlCallError && (error.kind === 'refused' || error.kind === 'rejected');
+      if (isOver) this.#spareToken = undefined;
+      log.warn({ reason: (error as Error).message }, 'the token of the command line does not help');
+      return false;
+    }
+  }
+
+  async #setStatus(state: CredentialStatus['state'], reason: string | null): Promise<void> {
+    const { state: before } = this.#status;
+    if (before === state && this.#status.reason === reason) return;
+    this.#status = { state, reason, since: before === state ? this.#status.since : new Date().toISOString() };
+    this.#letGo();
+    this.#onStatus(this.#status);
+    await this.#deps.store
+      .saveStatus(this.#status)
+      .catch((err: unknown) => this.#deps.log.warn({ err }, 'the state of the credentials could not be written down'));
+  }
+
+  /** Waits for other credentials, or for news of them. */
+  async #change(signal: AbortSignal): Promise<void> {
+    const done = new AbortController();
+    await new Promise<void>((resolve) => {
+      signal.addEventListener('abort', () => resolve(), { signal: done.signal });
+      if (signal.aborted) resolve();
+      this.#waiting.push(resolve);
+    });
+    done.abort();
+  }
+
+  #letGo(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 }

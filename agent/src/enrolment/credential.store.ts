@@ -1,7 +1,11 @@
 import { StartupError } from '@rookery/wire/errors.ts';
+import { readFileIfThere, removeFileDurably, writeFileAtomic } from '@rookery/wire/files.ts';
 import { z } from 'zod';
-import { readFileIfThere, writeFileAtomic } from '@rookery/wire/files.ts';
 import type { IssuedCredentials } from './control-api.ts';
+
+/** A key that control signs with. */
+export const controlKeySchema = z.object({ kid: z.string().min(1), publicKey: z.string().min(1) });
+export type ControlKey = z.infer<typeof controlKeySchema>;
 
 const credentialsSchema = z.object({
   controlUrl: z.string(),
@@ -13,6 +17,8 @@ const credentialsSchema = z.object({
   accessTokenExpiresAt: z.number(),
   refreshToken: z.string(),
   refreshTokenExpiresAt: z.number(),
+  /** The keys by which control is believed that this host was deleted. */
+  controlKeys: z.array(controlKeySchema).default([]),
 });
 
 /** What makes this machine a host of one control plane. */
@@ -29,15 +35,33 @@ export function toCredentials(controlUrl: string, issued: IssuedCredentials, now
     accessTokenExpiresAt: now + issued.accessTokenExpiresInSeconds * 1_000,
     refreshToken: issued.refreshToken,
     refreshTokenExpiresAt: now + issued.refreshTokenExpiresInSeconds * 1_000,
+    controlKeys: issued.controlKeys,
   };
 }
 
-/** Keeps credentials in a file that only its owner can read. */
+/**
+ * What control has said of the saved credentials. `REFUSED`: it does not renew them, proven by its
+ * answer. `CLONED`: two machines have used them, and the owner has to decide. `DELETED`: it has signed
+ * that the host is gone.
+ */
+export const CREDENTIAL_STATES = ['ACTIVE', 'REFUSED', 'CLONED', 'DELETED'] as const;
+
+const statusSchema = z.object({
+  state: z.enum(CREDENTIAL_STATES),
+  /** In control's words; null while there is nothing to say. */
+  reason: z.string().nullable(),
+  since: z.string(),
+});
+export type CredentialStatus = z.infer<typeof statusSchema>;
+
+/** Keeps credentials, and what is known of them, in files that only their owner can read. */
 export class CredentialStore {
   readonly #path: string;
+  readonly #statusPath: string;
 
-  constructor(path: string) {
-    this.#path = path;
+  constructor(paths: { readonly credentials: string; readonly credentialStatus: string }) {
+    this.#path = paths.credentials;
+    this.#statusPath = paths.credentialStatus;
   }
 
   /** @throws {StartupError} when there is a file and it is not what we write. */
@@ -57,5 +81,30 @@ export class CredentialStore {
   /** Durable when it resolves: only then may the credentials be used. */
   save(credentials: Credentials): Promise<void> {
     return writeFileAtomic(this.#path, JSON.stringify(credentials));
+  }
+
+  /** Forgets who this host was; only a signed word of control is reason enough. */
+  async drop(): Promise<void> {
+    await removeFileDurably(this.#path);
+    await removeFileDurably(this.#statusPath);
+  }
+
+  /** `ACTIVE` when nothing else was written, or it cannot be read: it is a notice, and nothing hangs on it. */
+  async loadStatus(): Promise<CredentialStatus> {
+    const text = await readFileIfThere(this.#statusPath).catch(() => undefined);
+    const parsed = statusSchema.safeParse(text === undefined ? undefined : parseJson(text));
+    return parsed.success ? parsed.data : { state: 'ACTIVE', reason: null, since: new Date(0).toISOString() };
+  }
+
+  saveStatus(status: CredentialStatus): Promise<void> {
+    return writeFileAtomic(this.#statusPath, JSON.stringify(status));
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }

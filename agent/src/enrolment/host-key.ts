@@ -27,9 +27,17 @@ export class HostKey {
     return new HostKey(privateKey);
   }
 
-  /** Proves possession of the key together with a token: a compact JWS (EdDSA). */
-  prove(purpose: 'register' | 'refresh', token: string): string {
-    const payload = { purpose, token_sha256: createHash('sha256').update(token).digest('base64url') };
+  /**
+   * Proves possession of the key together with a token: a compact JWS (EdDSA).
+   *
+   * @param sequence from a `RequestSequence`; another one for each request.
+   */
+  prove(purpose: 'register' | 'refresh', token: string, sequence: number): string {
+    const payload = {
+      purpose,
+      token_sha256: createHash('sha256').update(token).digest('base64url'),
+      seq: sequence,
+    };
     const signed = `${encode({ alg: 'EdDSA' })}.${encode(payload)}`;
     return `${signed}.${sign(null, Buffer.from(signed), this.#privateKey).toString('base64url')}`;
   }

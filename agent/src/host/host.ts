@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFile, statfs } from 'node:fs/promises';
 import { cpus, hostname, loadavg, machine, release, totalmem, type } from 'node:os';
 import type { RuntimeFinding } from '../runtime/runtime-finder.ts';
@@ -28,6 +29,8 @@ export interface HostSpecs {
   readonly diskGb: number;
   readonly agentVersion: string;
   readonly bootId: string;
+  /** See {@link readMachineId}. */
+  readonly machineId: string | null;
   readonly runtime: { readonly name: string; readonly version: string } | null;
   readonly conditions: readonly AgentCondition[];
   /** Templates that sandboxes can be made of here. */
@@ -51,9 +54,19 @@ export interface HostLoad {
 export async function measureHost(
   stateDir: string,
   finding: RuntimeFinding,
-  location: { readonly provider: string | undefined; readonly zone: string | undefined },
+  settings: {
+    readonly provider: string | undefined;
+    readonly zone: string | undefined;
+    readonly machineId: string | undefined;
+  },
 ): Promise<{ specs: HostSpecs; load: HostLoad }> {
-  const [disk, memory, os, bootId] = await Promise.all([statfs(stateDir), readMemory(), readOsName(), readBootId()]);
+  const [disk, memory, os, bootId, machineId] = await Promise.all([
+    statfs(stateDir),
+    readMemory(),
+    readOsName(),
+    readBootId(),
+    readMachineId(settings.machineId),
+  ]);
   const diskBytes = disk.blocks * disk.bsize;
   const diskFree = disk.bavail * disk.bsize;
   const { runtime } = finding;
@@ -83,11 +96,12 @@ export async function measureHost(
       diskGb: Math.floor(diskBytes / MIB / 1024),
       agentVersion: AGENT_VERSION,
       bootId,
+      machineId,
       runtime: runtime ? { name: runtime.name, version: runtime.version } : null,
       conditions,
       templates: ['host'],
-      provider: location.provider ?? null,
-      availabilityZone: location.zone ?? null,
+      provider: settings.provider ?? null,
+      availabilityZone: settings.zone ?? null,
     },
     load: {
       load1: loadavg()[0] ?? 0,
@@ -101,6 +115,25 @@ export async function measureHost(
 export async function readBootId(): Promise<string> {
   return ((await readFileIfThere('/proc/sys/kernel/random/boot_id')) ?? 'unknown').trim();
 }
+
+/**
+ * Identifies this machine, the same at every boot; null when it has nothing of the kind.
+ *
+ * systemd's machine id, hashed because it is not meant to leave the machine as it is. One that is made
+ * up at each boot (`/run/machine-id`, on machines with a read-only `/etc`) would make a reboot look like
+ * another machine, and counts as none.
+ *
+ * @param configured takes its place, for containers for example.
+ */
+export async function readMachineId(configured: string | undefined): Promise<string | null> {
+  if (configured !== undefined) return configured;
+  const [lasting, passing] = await Promise.all([readIfReadable('/etc/machine-id'), readIfReadable('/run/machine-id')]);
+  const id = lasting?.trim();
+  if (!id || id === 'uninitialized' || passing !== undefined) return null;
+  return createHash('sha256').update(`rookery machine ${id}`).digest('hex').slice(0, 32);
+}
+
+const readIfReadable = (path: string): Promise<string | undefined> => readFileIfThere(path).catch(() => undefined);
 
 /** `os.freemem` counts the page cache as used; `MemAvailable` is what can really be had. */
 async function readMemory(): Promise<{ total: number; available: number }> {

@@ -13,7 +13,9 @@ export async function status(
 ): Promise<number> {
   const state = stateDirAt(config.stateDir);
   const log = silentLogger();
-  const credentials = await new CredentialStore(state.credentials).load();
+  const store = new CredentialStore(state);
+  const credentials = await store.load();
+  const standing = await store.loadStatus();
   const pid = await lockHolder(state.lock);
   const finding = await new OciRuntimeFinder(config, state, log).find();
   const records = credentials ? await new SandboxStore(state.sandboxes, log).load() : [];
@@ -24,6 +26,9 @@ export async function status(
     hostName: credentials?.hostName ?? null,
     controlUrl: credentials?.controlUrl ?? null,
     credentialsExpireAt: credentials ? new Date(credentials.refreshTokenExpiresAt).toISOString() : null,
+    credentialState: credentials ? standing.state : null,
+    credentialProblem: credentials ? standing.reason : null,
+    degraded: credentials !== undefined && standing.state !== 'ACTIVE',
     agentPid: pid ?? null,
     runtime: finding.runtime ? `${finding.runtime.name} ${finding.runtime.version}` : null,
     problem: finding.runtime ? null : finding.problem,
@@ -38,6 +43,10 @@ export async function status(
   if (credentials) {
     say(`Host:      ${credentials.hostName} (${credentials.hostId})`);
     say(`Control:   ${credentials.controlUrl}`);
+    if (report.degraded) {
+      say(`Degraded:  control refuses its credentials since ${standing.since}: ${standing.reason}`);
+      say(`           Make a new token for this host, and run: rookery-agent join ${credentials.controlUrl} <token>`);
+    }
   } else {
     say('Host:      not registered; run: rookery-agent join <url> <token>');
   }

@@ -17,6 +17,7 @@ export class ControlLossWatch implements AsyncDisposable {
   readonly #deps: ControlLossDeps;
   #timer: NodeJS.Timeout | undefined;
   #lost = false;
+  #refused = false;
   #isFirst = true;
   #stopped = false;
 
@@ -29,12 +30,26 @@ export class ControlLossWatch implements AsyncDisposable {
   heard(): void {
     if (this.#stopped) return;
     this.#arm();
+    // An old connection can outlive the credentials; what they were refused for is not over with a beat on it.
+    if (this.#refused) return;
     // The first time also for what an earlier agent has paused, at its exit or during an outage.
     if (!this.#lost && !this.#isFirst) return;
     if (this.#lost) this.#deps.log.info('control is back');
     this.#lost = false;
     this.#isFirst = false;
     void this.#deps.supervisor.releaseAll();
+  }
+
+  /** Control has refused our credentials, proven: no patience mends that, so the policy applies at once. */
+  refused(): void {
+    if (this.#stopped || this.#refused) return;
+    this.#refused = true;
+    this.#lose('control has refused the credentials of this host');
+  }
+
+  /** There are good credentials again; the next heartbeat ends the loss. */
+  accepted(): void {
+    this.#refused = false;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -44,13 +59,13 @@ export class ControlLossWatch implements AsyncDisposable {
 
   #arm(): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#lose(), this.#deps.graceMs);
+    this.#timer = setTimeout(() => this.#lose('control has not been heard for the grace'), this.#deps.graceMs);
   }
 
-  #lose(): void {
+  #lose(why: string): void {
     this.#lost = true;
     const { policy, graceMs, log, supervisor } = this.#deps;
-    log.error({ graceMs, policy }, 'control has not been heard for the grace');
+    log.error({ graceMs, policy }, why);
     if (policy === 'pause') void supervisor.holdAll('CONTROL_LOSS');
   }
 }

@@ -104,8 +104,14 @@ async function startAgents(
     await inParallel(indices(hosts), JOIN_WIDTH, async (index) => {
       if (signal.aborted) return;
       const name = simulatedName(index);
-      const own: AgentConfig = { ...config, stateDir: join(stateDir, name), provider: 'simulation' };
-      const isRegistered = (await new CredentialStore(stateDirAt(own.stateDir).credentials).load()) !== undefined;
+      const own: AgentConfig = {
+        ...config,
+        stateDir: join(stateDir, name),
+        provider: 'simulation',
+        // Each host a machine of its own: one machine under many names would look like copied credentials.
+        machineId: machineIdOf(name),
+      };
+      const isRegistered = (await new CredentialStore(stateDirAt(own.stateDir)).load()) !== undefined;
       const invitation = isRegistered ? undefined : await fleet.invite(name);
       const agent = await createAgent({
         config: own,
@@ -155,6 +161,8 @@ async function someTeam(api: PublicApi): Promise<string> {
   return id;
 }
 
+const machineIdOf = (name: string): string => `simulated-${name}`;
+
 /** What a pretended machine says of itself: room for a few hundred small sandboxes. */
 function machine(name: string): { specs: HostSpecs; load: HostLoad } {
   return {
@@ -168,6 +176,7 @@ function machine(name: string): { specs: HostSpecs; load: HostLoad } {
       diskGb: 1_024,
       agentVersion: AGENT_VERSION,
       bootId: 'simulated',
+      machineId: machineIdOf(name),
       runtime: { name: 'simulated', version: '1' },
       conditions: [],
       templates: ['host'],

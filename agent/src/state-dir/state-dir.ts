@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { access, constants } from 'node:fs/promises';
+import { access, constants, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StartupError } from '@rookery/wire/errors.ts';
 import { makeDirectory } from '@rookery/wire/files.ts';
@@ -9,6 +9,9 @@ export interface StateDir {
   readonly root: string;
   readonly hostKey: string;
   readonly credentials: string;
+  /** What control said of them last, for `rookery-agent status`. */
+  readonly credentialStatus: string;
+  readonly requestSequence: string;
   readonly lock: string;
   readonly epoch: string;
   /** One record per sandbox. */
@@ -26,6 +29,8 @@ export function stateDirAt(root: string): StateDir {
     root,
     hostKey: join(root, 'host-key.json'),
     credentials: join(root, 'credentials.json'),
+    credentialStatus: join(root, 'credential-status.json'),
+    requestSequence: join(root, 'request-sequence'),
     lock: join(root, 'agent.pid'),
     epoch: join(root, 'epoch'),
     sandboxes: join(root, 'sandboxes'),
@@ -33,6 +38,11 @@ export function stateDirAt(root: string): StateDir {
     runtimeState: join(root, 'oci'),
     instance: createHash('sha256').update(root).digest('hex').slice(0, 8),
   };
+}
+
+/** Removes what writes left that a crash has interrupted; there may be secrets in it. For whoever holds the lock. */
+export async function removeUnfinishedWrites({ root }: StateDir): Promise<void> {
+  for (const name of await readdir(root)) if (name.endsWith('.tmp')) await rm(join(root, name), { force: true });
 }
 
 /**

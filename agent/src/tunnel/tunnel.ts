@@ -41,10 +41,16 @@ export class Tunnel implements AsyncDisposable {
   readonly #deps: TunnelDeps;
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
+  #socket: WebSocket | undefined;
 
   constructor(deps: TunnelDeps) {
     this.#deps = deps;
     this.#running = this.#run();
+  }
+
+  /** Drops the connection, which is dialled anew as soon as there are credentials that may be used. */
+  hangUp(): void {
+    this.#socket?.terminate();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -57,7 +63,8 @@ export class Tunnel implements AsyncDisposable {
     const { signal } = this.#stop;
     const backoff = new Backoff(BACKOFF_CAP_MS);
     while (!signal.aborted) {
-      const { authorization } = credentials;
+      const authorization = await credentials.usable(signal);
+      if (signal.aborted) return;
       const end = await this.#dial(authorization, backoff);
       if (signal.aborted) return;
       switch (end.kind) {
@@ -95,6 +102,7 @@ export class Tunnel implements AsyncDisposable {
         handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       },
     );
+    this.#socket = socket;
     const onStop = (): void => closeOrTerminate(socket);
     this.#stop.signal.addEventListener('abort', onStop, { once: true });
 

@@ -21,15 +21,15 @@ const FIRST_TEAM = 'Default';
  * @returns undefined when somebody was there already.
  */
 export async function ensureFirstAdmin(
-  { users, teams }: AccountsServices,
+  { users, teams }: Pick<AccountsServices, 'users' | 'teams'>,
   config: { readonly ROOKERY_ADMIN_EMAIL?: string | undefined; readonly ROOKERY_ADMIN_PASSWORD?: string | undefined },
 ): Promise<FirstAdmin | undefined> {
   if (await users.anyExists()) return undefined;
   const email = config.ROOKERY_ADMIN_EMAIL ?? DEFAULT_EMAIL;
   const password = config.ROOKERY_ADMIN_PASSWORD ?? randomBytes(12).toString('base64url');
   try {
-    const user = await users.create({ email, name: 'Platform admin', password, isAdmin: true });
-    await teams.create(FIRST_TEAM, user.id, true);
+    const user = await users.create({ email, name: 'Platform admin', password, isAdmin: true, emailVerified: true });
+    await teams.createFor('control', { name: FIRST_TEAM, ownerId: user.id, isByoc: true });
   } catch (cause) {
     // Another replica that started at the same moment was first.
     if (await users.anyExists()) return undefined;

@@ -123,6 +123,14 @@ async function migrate(orm: MikroORM, log: Logger): Promise<void> {
   });
 }
 
+/** Whether PostgreSQL has given an error whose SQLSTATE looks like this. */
+export function hasSqlState(error: unknown, state: RegExp): boolean {
+  for (let at = error as { code?: unknown; cause?: unknown } | undefined; at; at = at.cause as never) {
+    if (typeof at.code === 'string' && /^[0-9A-Z]{5}$/.test(at.code) && state.test(at.code)) return true;
+  }
+  return false;
+}
+
 /** Whether an error says that a row with the same key was there already. */
 export function isUniqueViolation(error: unknown, constraint: string): boolean {
   for (

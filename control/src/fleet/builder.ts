@@ -1,6 +1,7 @@
 import type DataLoader from 'dataloader';
 import { createSubgraphBuilder, type SubgraphContext } from '../kernel/graphql.ts';
 import type { EventHub } from '../kernel/events/event-hub.ts';
+import type { HostCredentialsView, HostTokens } from './enrolment/host-token.service.ts';
 import type { HostDrains } from './hosts/host-drain.service.ts';
 import type { HostOperations } from './hosts/host-operations.service.ts';
 import type { HostDeletion } from './hosts/host-deletion.service.ts';
@@ -17,6 +18,7 @@ export interface FleetServices {
   readonly hostOperations: HostOperations;
   readonly drains: HostDrains;
   readonly deletion: HostDeletion;
+  readonly hostTokens: HostTokens;
   readonly sandboxes: SandboxService;
   readonly sandboxOperations: SandboxOperations;
   readonly exec: ExecService;
@@ -32,6 +34,7 @@ export interface FleetContext extends SubgraphContext {
     /** Only hosts and sandboxes that the viewer may know of. */
     readonly host: DataLoader<string, HostRow | null>;
     readonly sandbox: DataLoader<string, SandboxRow | null>;
+    readonly credentials: DataLoader<HostRow, HostCredentialsView | null>;
     /** The newest of each host. */
     readonly drain: DataLoader<string, HostDrainRow | null>;
     readonly lease: DataLoader<string, HostLeaseRow | null>;

@@ -2,6 +2,7 @@ import { REPLICA_DEAD_AFTER_MS } from '../kernel/replica.ts';
 import type { Leadership } from '../kernel/leadership.ts';
 import type { LoopDriver } from '../kernel/loops.ts';
 import type { HostDrains } from './hosts/host-drain.service.ts';
+import type { HostByoc } from './hosts/host-byoc.service.ts';
 import type { HostDeletion } from './hosts/host-deletion.service.ts';
 import type { HostPresence } from './hosts/host-presence.service.ts';
 import type { HostMonitor } from './monitor/monitor.service.ts';
@@ -19,6 +20,7 @@ export interface FleetLoopsDeps {
   readonly deletion: HostDeletion;
   readonly drains: HostDrains;
   readonly canaries: Canaries;
+  readonly byoc: HostByoc;
   readonly tunnels: HostClientPool;
   /** Silence after which a host is lost, in ms. */
   readonly leaseMs: number;
@@ -42,6 +44,7 @@ export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
     deletion,
     drains,
     canaries,
+    byoc,
     tunnels,
     leaseMs,
     orphanMinAgeMs,
@@ -101,5 +104,12 @@ export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
     description: 'Tries hosts that failed to start sandboxes, and lets them back in when they can.',
     periodMs: 30_000,
     run: () => canaries.run(),
+  });
+  loops.add({
+    name: 'host-byoc',
+    description: 'Keeps hosts in step with whether their teams may bring any.',
+    periodMs: 5_000,
+    // As for deletions: what the teams say is read anew each time.
+    run: leadership.judge(() => byoc.followTeams()),
   });
 }

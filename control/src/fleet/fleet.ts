@@ -1,3 +1,4 @@
+import type { Caller } from '@rookery/wire/caller.ts';
 import type { CloseCode } from '@rookery/wire/close-codes.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import DataLoader from 'dataloader';
@@ -5,7 +6,7 @@ import type { GraphQLSchema } from 'graphql';
 import type { DatabaseConnection } from '../database/database.ts';
 import type { Leadership } from '../kernel/leadership.ts';
 import type { LoopDriver } from '../kernel/loops.ts';
-import type { AccountsPort } from '../kernel/ports.ts';
+import type { AccountsPort, FleetPort } from '../kernel/ports.ts';
 import type { SigningKeys } from '../kernel/signing-keys.ts';
 import type { Subgraph } from '../kernel/subgraph.ts';
 import type { Viewer } from '../kernel/viewer.ts';
@@ -13,12 +14,16 @@ import { Claims } from './claims.ts';
 import type { AgentChannelServices } from './agent-channel/agent-channel.schema.ts';
 import { Heartbeats } from './agent-channel/heartbeat.service.ts';
 import { createFleetBuilder, type FleetContext, type FleetServices } from './builder.ts';
+import { CredentialIssuer, type CredentialLifetimes } from './enrolment/credential.issuer.ts';
 import { Enrolment } from './enrolment/enrolment.service.ts';
+import { addHostTokens } from './enrolment/host-token.schema.ts';
+import { HostTokens } from './enrolment/host-token.service.ts';
 import type { EventHub } from '../kernel/events/event-hub.ts';
 import type { EventLog } from '../kernel/events/event-log.ts';
 import { addFleetLoops } from './fleet.loops.ts';
 import { HostDrains } from './hosts/host-drain.service.ts';
 import { HostOperations } from './hosts/host-operations.service.ts';
+import { HostByoc } from './hosts/host-byoc.service.ts';
 import { HostDeletion } from './hosts/host-deletion.service.ts';
 import { HostPresence } from './hosts/host-presence.service.ts';
 import { addHostOperations } from './hosts/host-operations.schema.ts';
@@ -39,6 +44,7 @@ import { addSandboxes } from './sandboxes/sandbox.schema.ts';
 import { SandboxOperations } from './sandboxes/sandbox-operations.service.ts';
 import { SandboxService } from './sandboxes/sandbox.service.ts';
 import { addShared } from './shared.schema.ts';
+import { addTeamFields } from './team.schema.ts';
 import type { FleetTables } from './tables.ts';
 import { HostClientPool } from './tunnels/host-client-pool.ts';
 
@@ -51,6 +57,7 @@ export interface FleetSettings {
   readonly orphanMinAgeMs: number;
   /** Virtual CPUs that may be promised for each core. */
   readonly cpuOvercommit: number;
+  readonly lifetimes: CredentialLifetimes;
   /** Which of the hosts that fit gets a sandbox. */
   readonly placementStrategy: PlacementStrategyName;
 }
@@ -75,6 +82,8 @@ export interface FleetDeps {
 export interface Fleet extends AsyncDisposable {
   readonly subgraph: Subgraph;
   readonly services: FleetServices;
+  /** What accounts may ask. */
+  readonly port: FleetPort;
   readonly agentChannel: AgentChannelServices;
   readonly tunnels: HostClientPool;
 }
@@ -88,9 +97,10 @@ export function fleetSchema(): GraphQLSchema {
   const shared = addShared(builder);
   const sandboxTypes = addSandboxes(builder, shared);
   addSandboxOperations(builder, sandboxTypes);
-  addHosts(builder, shared, sandboxTypes);
+  addTeamFields(builder, shared, addHosts(builder, shared, sandboxTypes), sandboxTypes);
   addHostOperations(builder, shared);
   addFleetHealth(builder, shared);
+  addHostTokens(builder, shared);
   return builder.toSubGraphSchema({});
 }
 
@@ -132,13 +142,16 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
   });
   const heartbeats = new Heartbeats({ database, presence, log });
 
-  const hosts = new HostService({ database, events, hub, accounts, agentUrl });
+  const { registrationTokenSeconds } = settings.lifetimes;
+  const hosts = new HostService({ database, events, hub, accounts, agentUrl, registrationTokenSeconds });
+  const hostTokens = new HostTokens({ database, events, hub, hosts, agentUrl, registrationTokenSeconds });
   const disconnect = (hostId: string, code: CloseCode, reason: string): void => {
     heartbeats.forget(hostId);
     disconnectHost(hostId, code, reason);
   };
   const deletion = new HostDeletion({ database, events, hub, hosts, pool, convergence, claims, disconnect, log });
   const hostOperations = new HostOperations({ events, hub, hosts });
+  const byoc = new HostByoc({ database, accounts, operations: hostOperations });
   const drains = new HostDrains({ database, events, hub, hosts, convergence, claims, log });
   const sandboxes = new SandboxService({ database, events, hub, accounts, convergence, placements });
   const sandboxOperations = new SandboxOperations({ events, hub, sandboxes, convergence });
@@ -150,6 +163,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     hostOperations,
     drains,
     deletion,
+    hostTokens,
     sandboxes,
     sandboxOperations,
     exec,
@@ -181,18 +195,21 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     deletion,
     drains,
     canaries,
+    byoc,
     tunnels: pool,
     leaseMs,
     orphanMinAgeMs: settings.orphanMinAgeMs,
   });
+  const issuer = new CredentialIssuer(keys, settings.lifetimes);
+  const enrolment = new Enrolment({ database, events, issuer, disconnect, log: log.child({ part: 'enrolment' }) });
   // What a killed process has left is taken up at once, not at the loop's first turn.
   const resuming = deletion
     .resume()
     .catch((err: unknown) => log.warn({ err }, 'interrupted deletions could not be resumed; a loop tries again'));
-  const enrolment = new Enrolment({ database, events, keys, log });
   return {
     services,
-    subgraph: { name: 'fleet', schema: fleetSchema(), context: (viewer) => context(viewer, services) },
+    port: byoc,
+    subgraph: { name: 'fleet', schema: fleetSchema(), context: (viewer, caller) => context(viewer, caller, services) },
     agentChannel: { enrolment, heartbeats, convergence, heartbeatMs: settings.heartbeatMs },
     tunnels: pool,
     async [Symbol.asyncDispose]() {
@@ -205,15 +222,19 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
   };
 }
 
-function context(viewer: Viewer | null, services: FleetServices): FleetContext {
+function context(viewer: Viewer | null, caller: Caller, services: FleetServices): FleetContext {
   return {
     viewer,
+    caller,
     services,
     loaders: {
       host: new DataLoader(async (ids) => inOrder(ids, await services.hosts.findMany(viewer, ids), ({ id }) => id)),
       sandbox: new DataLoader(async (ids) =>
         inOrder(ids, await services.sandboxes.findMany(viewer, ids), ({ id }) => id),
       ),
+      credentials: new DataLoader((hosts) => services.hostTokens.views(viewer, hosts), {
+        cacheKeyFn: ({ id }) => id as never,
+      }),
       drain: new DataLoader(async (ids) => inOrder(ids, await services.drains.latest(ids), ({ hostId }) => hostId)),
       lease: new DataLoader(async (ids) => inOrder(ids, await services.hosts.leases(ids), ({ hostId }) => hostId)),
     },

@@ -4,12 +4,14 @@ import ErrorsPlugin from '@pothos/plugin-errors';
 import FederationPlugin from '@pothos/plugin-federation';
 import RelayPlugin from '@pothos/plugin-relay';
 import { GraphQLError, Kind } from 'graphql';
-import { InvalidInput, NameTaken, NotFound, NotPermitted, UserError } from './user-errors.ts';
+import { IdempotencyKeyReused, InvalidInput, NameTaken, NotFound, NotPermitted, UserError } from './user-errors.ts';
+import type { Caller } from '@rookery/wire/caller.ts';
 import type { Viewer } from './viewer.ts';
 
 /** What every resolver of a subgraph gets; made anew for each request and each event. */
 export interface SubgraphContext {
   readonly viewer: Viewer | null;
+  readonly caller: Caller;
 }
 
 export interface SubgraphTypes<Context extends SubgraphContext> {
@@ -61,7 +63,7 @@ export function createSubgraphBuilder<Context extends SubgraphContext>(options: 
         }),
       }),
     });
-    for (const errorClass of [InvalidInput, NotFound, NotPermitted, NameTaken]) {
+    for (const errorClass of [InvalidInput, NotFound, NotPermitted, NameTaken, IdempotencyKeyReused]) {
       builder.objectType(errorClass, { name: errorClass.name, interfaces: [UserError], shareable: true });
     }
   }

@@ -1,6 +1,7 @@
 import type { InferKyselyDB } from '@mikro-orm/sql';
 import {
   calculateJwkThumbprint,
+  CompactSign,
   exportJWK,
   generateKeyPair,
   importJWK,
@@ -12,15 +13,39 @@ import {
 import { QUERY_OPTIONS, type DatabaseConnection } from '../database/database.ts';
 import type { SigningKeySchema } from './signing-key.entity.ts';
 
-type Tables = InferKyselyDB<typeof SigningKeySchema, typeof QUERY_OPTIONS>;
+export type SigningKeyTables = InferKyselyDB<typeof SigningKeySchema, typeof QUERY_OPTIONS>;
 
 /** `SESSION` signs users' tokens, `HOST` hosts' tokens; a key never does both. */
 export type KeyPurpose = 'SESSION' | 'HOST';
 
 const ISSUER = 'rookery';
 
+/** A public key that others check control's signatures by. */
+export interface ControlKey {
+  readonly kid: string;
+  /** Raw Ed25519 public key, base64url. */
+  readonly publicKey: string;
+}
+
+/** How long the keys of a purpose are taken from memory, in ms: a key that another replica made signs here this late. */
+const KEYS_FRESH_MS = 60_000;
+
+/** A fresh key as a row. */
+export async function newSigningKey(purpose: KeyPurpose) {
+  const { publicKey, privateKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true });
+  const publicJwk = await exportJWK(publicKey);
+  return {
+    kid: await calculateJwkThumbprint(publicJwk),
+    purpose,
+    publicJwk,
+    privateJwk: await exportJWK(privateKey),
+    createdAt: new Date(),
+  };
+}
+
 interface LoadedKey {
   readonly kid: string;
+  readonly raw: string;
   readonly privateKey: CryptoKey;
   readonly publicKey: CryptoKey;
 }
@@ -31,7 +56,7 @@ interface LoadedKey {
  */
 export class SigningKeys {
   readonly #database: DatabaseConnection;
-  readonly #loaded = new Map<KeyPurpose, LoadedKey[]>();
+  readonly #loaded = new Map<KeyPurpose, { readonly keys: LoadedKey[]; readonly at: number }>();
 
   constructor(database: DatabaseConnection) {
     this.#database = database;
@@ -77,8 +102,29 @@ export class SigningKeys {
     }
   }
 
+  /** The keys of a purpose, the signing one first. */
+  async publicKeys(purpose: KeyPurpose): Promise<ControlKey[]> {
+    return (await this.#keys(purpose)).map(({ kid, raw }) => ({ kid, publicKey: raw }));
+  }
+
+  /** A statement that does not expire, as a compact JWS by each key of a purpose: whoever knows any of them can check it. */
+  async signWithAll(purpose: KeyPurpose, type: string, statement: Record<string, unknown>): Promise<string[]> {
+    const payload = new TextEncoder().encode(JSON.stringify({ iss: ISSUER, ...statement }));
+    return Promise.all(
+      (await this.#keys(purpose)).map(({ kid, privateKey }) =>
+        new CompactSign(payload).setProtectedHeader({ alg: 'EdDSA', kid, typ: type }).sign(privateKey),
+      ),
+    );
+  }
+
+  /** Looks at the database again before the next use. */
+  forget(): void {
+    this.#loaded.clear();
+  }
+
   async #keys(purpose: KeyPurpose): Promise<LoadedKey[]> {
-    return this.#loaded.get(purpose) ?? this.#load(purpose);
+    const loaded = this.#loaded.get(purpose);
+    return loaded && performance.now() - loaded.at < KEYS_FRESH_MS ? loaded.keys : this.#load(purpose);
   }
 
   /** A token by a key we do not know may come from a replica that has just made one. */
@@ -89,7 +135,7 @@ export class SigningKeys {
   }
 
   async #load(purpose: KeyPurpose): Promise<LoadedKey[]> {
-    const rows = await this.#database.as<Tables>().transaction(async (tx) => {
+    const rows = await this.#database.as<SigningKeyTables>().transaction(async (tx) => {
       const select = tx
         .selectFrom('SigningKey')
         .selectAll()
@@ -97,29 +143,22 @@ export class SigningKeys {
         .orderBy('createdAt', 'desc');
       const existing = await select.execute();
       if (existing.length > 0) return existing;
-      const { publicKey, privateKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true });
-      const publicJwk = await exportJWK(publicKey);
       // Two replicas may both make a first key: both verify, and both are known to each other on demand.
       await tx
         .insertInto('SigningKey')
-        .values({
-          kid: await calculateJwkThumbprint(publicJwk),
-          purpose,
-          publicJwk,
-          privateJwk: await exportJWK(privateKey),
-          createdAt: new Date(),
-        })
+        .values(await newSigningKey(purpose))
         .execute();
       return select.execute();
     });
     const keys = await Promise.all(
       rows.map(async (row) => ({
         kid: row.kid,
+        raw: row.publicJwk.x ?? '',
         privateKey: (await importJWK(row.privateJwk, 'EdDSA')) as CryptoKey,
         publicKey: (await importJWK(row.publicJwk, 'EdDSA')) as CryptoKey,
       })),
     );
-    this.#loaded.set(purpose, keys);
+    this.#loaded.set(purpose, { keys, at: performance.now() });
     return keys;
   }
 }

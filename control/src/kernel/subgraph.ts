@@ -12,15 +12,16 @@ import {
   type GraphQLFormattedError,
   type GraphQLSchema,
 } from 'graphql';
+import type { Caller } from '@rookery/wire/caller.ts';
 import { isDatabaseOutage } from '../database/database.ts';
-import type { Viewer } from './viewer.ts';
+import { fingerprint, type Viewer } from './viewer.ts';
 
 /** One subgraph as the process serves it, in process or over the network. */
 export interface Subgraph {
   readonly name: string;
   readonly schema: GraphQLSchema;
   /** A fresh context for one request or one event; loaders in it must not live longer. */
-  context(viewer: Viewer | null): object;
+  context(viewer: Viewer | null, caller: Caller): object;
 }
 
 /** An operation for one subgraph. Its document comes from our own planner or was validated. */
@@ -37,29 +38,31 @@ const RIGHTS_CHECK_MS = 4_000;
  * Executes an operation on a subgraph. Errors in the result are masked already, so that in process
  * and over the network a gateway sees the same.
  *
- * @param viewer who asks, as of now; asked again during a subscription.
+ * @param caller   who asks, as the gateway saw it.
+ * @param identify what the caller's credentials are worth now; asked again during a subscription.
  */
 export async function executeOnSubgraph(
   subgraph: Subgraph,
   { document, variables, operationName }: SubgraphOperation,
-  viewer: () => Promise<Viewer | null>,
+  caller: Caller,
+  identify: (caller: Caller) => Promise<Viewer | null>,
   log: Logger,
 ): Promise<FormattedExecutionResult | AsyncIterableIterator<FormattedExecutionResult>> {
   const { schema } = subgraph;
   const args = { schema, document, variableValues: variables ?? {}, operationName: operationName ?? null };
   const format = (result: ExecutionResult): FormattedExecutionResult => formatResult(result, log);
-  const who = await viewer().catch((error: unknown) => asOutage(error));
+  const who = await identify(caller).catch((error: unknown) => asOutage(error));
   if (who instanceof RookeryError) return { errors: [publicOutage(who)] };
   if (getOperationAST(document, operationName)?.operation !== 'subscription') {
-    return format(await execute({ ...args, contextValue: subgraph.context(who) }));
+    return format(await execute({ ...args, contextValue: subgraph.context(who, caller) }));
   }
 
-  const source = await createSourceEventStream({ ...args, contextValue: subgraph.context(who) });
+  const source = await createSourceEventStream({ ...args, contextValue: subgraph.context(who, caller) });
   if (!(Symbol.asyncIterator in source)) return format(source);
-  const guarded = whileEntitled(source[Symbol.asyncIterator](), who, viewer);
+  const guarded = whileEntitled(source[Symbol.asyncIterator](), who, () => identify(caller));
   // A context for each event: a loader that lived as long as the stream would serve what it saw first, for ever.
   const results = mapIterator(guarded, async (event) =>
-    format(await execute({ ...args, rootValue: event, contextValue: subgraph.context(who) })),
+    format(await execute({ ...args, rootValue: event, contextValue: subgraph.context(who, caller) })),
   );
   return endWith(results, (error) => {
     if (!(error instanceof RookeryError))
@@ -142,8 +145,4 @@ function whileEntitled<T>(
       return { done: true, value };
     },
   };
-}
-
-function fingerprint(viewer: Viewer | null): string {
-  return viewer ? JSON.stringify([viewer.userId, viewer.isAdmin, [...viewer.roles].sort()]) : '';
 }

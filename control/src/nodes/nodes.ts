@@ -61,7 +61,11 @@ export function createNodes(visible: Readonly<Record<NodeType, VisibleIds>>): Su
   return {
     name: 'nodes',
     schema: nodesSchema(),
-    context: (viewer): NodesContext => ({ viewer, stub: new DataLoader((ids) => find(viewer, ids, visible)) }),
+    context: (viewer, caller): NodesContext => ({
+      viewer,
+      caller,
+      stub: new DataLoader((ids) => find(viewer, ids, visible)),
+    }),
   };
 }
 

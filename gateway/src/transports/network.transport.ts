@@ -18,7 +18,7 @@ const READY_TIMEOUT_MS = 2_000;
 
 /**
  * Reaches control over the network: HTTP for queries and mutations, one graphql-ws connection per
- * subgraph for all subscriptions. The viewer's token travels with each operation, never with the
+ * subgraph for all subscriptions. The caller's credentials travel with each operation, never with the
  * connection, which many viewers share.
  *
  * @param controlUrl where control serves the subgraphs.
@@ -116,13 +116,13 @@ function subscribe(client: Client, request: SubgraphRequest): AsyncIterableItera
 /** The planner hands out the same document again and again; it is printed once. */
 const printed = new WeakMap<DocumentNode, string>();
 
-function toMessage({ document, variables, operationName, token }: SubgraphRequest) {
+function toMessage({ document, variables, operationName, caller }: SubgraphRequest) {
   let query = printed.get(document);
   if (query === undefined) printed.set(document, (query = print(document)));
   return {
     query,
     variables: { ...variables },
     operationName: operationName ?? null,
-    extensions: token === undefined ? {} : { viewerToken: token },
+    extensions: { caller },
   };
 }

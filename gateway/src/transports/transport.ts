@@ -1,3 +1,4 @@
+import type { Caller } from '@rookery/wire/caller.ts';
 import type { DocumentNode, FormattedExecutionResult } from 'graphql';
 
 /** One operation of the planner's for one subgraph. */
@@ -6,8 +7,8 @@ export interface SubgraphRequest {
   readonly variables?: Readonly<Record<string, unknown>> | undefined;
   readonly operationName?: string | undefined;
   readonly operationType: 'query' | 'mutation' | 'subscription';
-  /** The viewer's own session token; the subgraph finds out what it is worth. */
-  readonly token: string | undefined;
+  /** Whoever asks, with their own credentials; the subgraph finds out what those are worth. */
+  readonly caller: Caller;
 }
 
 export type SubgraphResponse = FormattedExecutionResult | AsyncIterableIterator<FormattedExecutionResult>;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { links, safeTarget } from './links.ts';
+import { isAdminPath, links, safeTarget } from './links.ts';
 
 describe('links', () => {
   it('keep ids opaque', () => {
@@ -13,10 +13,19 @@ describe('links', () => {
 
   it.each([null, '', 'hosts', 'https://evil.example', '//evil.example', '/\\evil.example', '/sign-in?to=/sign-in'])(
     'never return to %j',
-    (target) => expect(safeTarget(target)).toBe('/hosts'),
+    (target) => expect(safeTarget(target)).toBe('/'),
   );
 
   it('return to a page of this site', () => {
     expect(safeTarget('/sandboxes/x')).toBe('/sandboxes/x');
+  });
+
+  it('tell the admin section from pages that only begin like it', () => {
+    expect(['/admin', '/admin/hosts/x', '/administrators', '/hosts'].map(isAdminPath)).toEqual([
+      true,
+      true,
+      false,
+      false,
+    ]);
   });
 });

@@ -40,6 +40,8 @@ export type HostSpecsInput = {
   readonly diskGb: number;
   readonly hostname: string;
   readonly kernel: string;
+  /** The machine’s lasting identity, 64 characters at most; null when it has none that survives a reboot. */
+  readonly machineId?: string | null | undefined;
   readonly memoryMb: number;
   readonly os: string;
   /** Where the machine is, when its operator says so. */
@@ -72,13 +74,18 @@ export type ObservedStatus =
   | 'STOPPED';
 
 export type RefreshHostCredentialsInput = {
-  /** Compact JWS (EdDSA) by the host’s key over {"purpose":"refresh","token_sha256":base64url(sha256(refreshToken))}. */
+  readonly bootId: string;
+  /** As in `HostSpecsInput`. */
+  readonly machineId?: string | null | undefined;
+  /** Compact JWS (EdDSA) by the host’s key over {"purpose":"refresh","token_sha256":base64url(sha256(refreshToken)),"seq":n}; n grows with every request that carries a proof. */
   readonly proof: string;
   readonly refreshToken: string;
 };
 
 export type RegisterHostInput = {
-  /** Compact JWS (EdDSA) by that key over {"purpose":"register","token_sha256":base64url(sha256(token))}. */
+  /** The host that this machine is already. The token of another host is refused, and not spent. */
+  readonly hostId?: string | null | undefined;
+  /** Compact JWS (EdDSA) by that key over {"purpose":"register","token_sha256":base64url(sha256(token)),"seq":n}; n grows with every request that carries a proof. */
   readonly proof: string;
   /** Raw Ed25519 public key (32 bytes), base64url. */
   readonly publicKey: string;
@@ -104,14 +111,19 @@ export type RegisterHostMutationVariables = Exact<{
 }>;
 
 
-export type RegisterHostMutation = { readonly credentials: { readonly hostId: string, readonly hostName: string, readonly accessToken: string, readonly accessTokenExpiresInSeconds: number, readonly refreshToken: string, readonly refreshTokenExpiresInSeconds: number } };
+export type RegisterHostMutation = { readonly credentials: { readonly hostId: string, readonly hostName: string, readonly accessToken: string, readonly accessTokenExpiresInSeconds: number, readonly refreshToken: string, readonly refreshTokenExpiresInSeconds: number, readonly controlKeys: ReadonlyArray<{ readonly kid: string, readonly publicKey: string }> } };
 
 export type RefreshHostCredentialsMutationVariables = Exact<{
   input: RefreshHostCredentialsInput;
 }>;
 
 
-export type RefreshHostCredentialsMutation = { readonly credentials: { readonly hostId: string, readonly hostName: string, readonly accessToken: string, readonly accessTokenExpiresInSeconds: number, readonly refreshToken: string, readonly refreshTokenExpiresInSeconds: number } };
+export type RefreshHostCredentialsMutation = { readonly credentials: { readonly hostId: string, readonly hostName: string, readonly accessToken: string, readonly accessTokenExpiresInSeconds: number, readonly refreshToken: string, readonly refreshTokenExpiresInSeconds: number, readonly controlKeys: ReadonlyArray<{ readonly kid: string, readonly publicKey: string }> } };
+
+export type ConfirmCredentialsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type ConfirmCredentialsQuery = { readonly hostId: string };
 
 export type HeartbeatMutationVariables = Exact<{
   input: HeartbeatInput;

@@ -6,11 +6,19 @@ export const TeamSchema = defineEntity({
   tableName: 'teams',
   properties: {
     id: p.uuid().primary(),
-    name: p.text().unique(),
+    /** Not unique: that a name is taken would tell one team of another. */
+    name: p.text(),
     /** Whether the team may bring its own hosts. */
     isByoc: p.boolean().default(false),
     createdAt: p.datetime().defaultRaw('now()'),
+    createdBy: p.uuid().nullable(),
+    idempotencyKey: p.text().nullable(),
+    /** Hash of the request that the key was first used with. */
+    requestHash: p.text().nullable(),
+    /** Counts up with every change of the team, its members, invitations and keys. */
+    revision: p.integer().default(1),
   },
+  uniques: [{ name: 'teams_idempotency_key', properties: ['createdBy', 'idempotencyKey'] }],
 });
 
 export class Team extends TeamSchema.class {}

@@ -1,9 +1,11 @@
 import SchemaBuilder from '@pothos/core';
 import { RookeryError } from '@rookery/wire/errors.ts';
 import type { GraphQLSchema } from 'graphql';
-import type { AuthenticatedHost, Enrolment, HostCredentials } from '../enrolment/enrolment.service.ts';
+import type { HostCredentials } from '../enrolment/credential.issuer.ts';
+import type { AuthenticatedHost, Enrolment } from '../enrolment/enrolment.service.ts';
+import type { ControlKey } from '../../kernel/signing-keys.ts';
 import { AGENT_CONDITION_TYPES } from '../hosts/host.state.ts';
-import { hostSpecsSchema, hostUsageSchema } from '../hosts/host.specs.ts';
+import { hostSpecsSchema, hostUsageSchema, machineSchema } from '../hosts/host.specs.ts';
 import type { Convergence } from '../sandboxes/convergence.service.ts';
 import { ERROR_CAUSES, OBSERVED_STATUSES } from '../sandboxes/sandbox.state.ts';
 import { observedSandboxSchema } from '../sandboxes/sandbox.report.ts';
@@ -20,6 +22,8 @@ export interface AgentChannelServices {
 export interface AgentChannelContext {
   /** Null on the two open mutations. */
   readonly host: AuthenticatedHost | null;
+  /** Where the request came from. */
+  readonly address: string | null;
   readonly services: AgentChannelServices;
 }
 
@@ -74,6 +78,10 @@ export function agentChannelSchema(): GraphQLSchema {
       diskGb: t.int({ required: true }),
       agentVersion: t.string({ required: true }),
       bootId: t.string({ required: true }),
+      machineId: t.string({
+        description:
+          'The machine’s lasting identity, 64 characters at most; null when it has none that survives a reboot.',
+      }),
       runtime: t.field({ type: RuntimeInput, description: 'Null when there is none that works.' }),
       conditions: t.field({ type: [AgentConditionInput], required: true }),
       provider: t.string({ description: 'Where the machine is, when its operator says so.' }),
@@ -90,7 +98,10 @@ export function agentChannelSchema(): GraphQLSchema {
       proof: t.string({
         required: true,
         description:
-          'Compact JWS (EdDSA) by that key over {"purpose":"register","token_sha256":base64url(sha256(token))}.',
+          'Compact JWS (EdDSA) by that key over {"purpose":"register","token_sha256":base64url(sha256(token)),"seq":n}; n grows with every request that carries a proof.',
+      }),
+      hostId: t.id({
+        description: 'The host that this machine is already. The token of another host is refused, and not spent.',
       }),
       specs: t.field({ type: HostSpecsInput, required: true }),
     }),
@@ -101,8 +112,10 @@ export function agentChannelSchema(): GraphQLSchema {
       proof: t.string({
         required: true,
         description:
-          'Compact JWS (EdDSA) by the host’s key over {"purpose":"refresh","token_sha256":base64url(sha256(refreshToken))}.',
+          'Compact JWS (EdDSA) by the host’s key over {"purpose":"refresh","token_sha256":base64url(sha256(refreshToken)),"seq":n}; n grows with every request that carries a proof.',
       }),
+      bootId: t.string({ required: true }),
+      machineId: t.string({ description: 'As in `HostSpecsInput`.' }),
     }),
   });
   const HeartbeatInput = builder.inputType('HeartbeatInput', {
@@ -146,6 +159,13 @@ export function agentChannelSchema(): GraphQLSchema {
     }),
   });
 
+  const ControlKeyRef = builder.objectRef<ControlKey>('ControlKey').implement({
+    description: 'A key that control signs with.',
+    fields: (t) => ({
+      kid: t.exposeString('kid'),
+      publicKey: t.exposeString('publicKey', { description: 'Raw Ed25519 public key (32 bytes), base64url.' }),
+    }),
+  });
   const HostCredentialsRef = builder.objectRef<HostCredentials>('HostCredentials').implement({
     description: 'What a host proves itself with from now on.',
     fields: (t) => ({
@@ -155,6 +175,11 @@ export function agentChannelSchema(): GraphQLSchema {
       accessTokenExpiresInSeconds: t.exposeInt('accessTokenExpiresInSeconds'),
       refreshToken: t.exposeString('refreshToken'),
       refreshTokenExpiresInSeconds: t.exposeInt('refreshTokenExpiresInSeconds'),
+      controlKeys: t.field({
+        type: [ControlKeyRef],
+        description: 'By these, and no others, the agent believes that its host was deleted.',
+        resolve: ({ controlKeys }) => [...controlKeys],
+      }),
     }),
   });
   const HeartbeatAck = builder
@@ -185,24 +210,28 @@ export function agentChannelSchema(): GraphQLSchema {
         type: HostCredentialsRef,
         description: 'Spends a registration token. Open to anyone who has one.',
         args: { input: t.arg({ type: RegisterHostInput, required: true }) },
-        resolve: (_root, { input }, { services }) =>
-          services.enrolment.register({ ...input, specs: hostSpecsSchema.parse(input.specs) }),
+        resolve: (_root, { input }, { services, address }) =>
+          services.enrolment.register({ ...input, specs: hostSpecsSchema.parse(input.specs), address }),
       }),
       refreshHostCredentials: t.field({
         type: HostCredentialsRef,
         description: 'Renews credentials. Open to anyone who has a refresh token and the host’s key.',
         args: { input: t.arg({ type: RefreshHostCredentialsInput, required: true }) },
-        resolve: (_root, { input }, { services }) => services.enrolment.refresh(input),
+        resolve: (_root, { input }, { services, address }) =>
+          services.enrolment.refresh({ ...input, ...machineSchema.parse(input), address }),
       }),
       heartbeat: t.field({
         type: HeartbeatAck,
         description: 'Renews the host’s lease. Answered once it is durable.',
         args: { input: t.arg({ type: HeartbeatInput, required: true }) },
         resolve: async (_root, { input }, context) => {
-          const { hostId } = authenticated(context);
-          const { heartbeats, heartbeatMs } = context.services;
+          const host = authenticated(context);
+          const { hostId } = host;
+          const { heartbeats, heartbeatMs, enrolment } = context.services;
           const usage = hostUsageSchema.parse(input);
-          const { knownDigest } = await heartbeats.beat({ hostId, ...usage }, hostSpecsSchema.parse(input.specs));
+          const specs = hostSpecsSchema.parse(input.specs);
+          await enrolment.sighted(host, { ...specs, address: context.address });
+          const { knownDigest } = await heartbeats.beat({ hostId, ...usage }, specs);
           return {
             nextHeartbeatMs: Math.round(heartbeatMs * (1 - JITTER + 2 * JITTER * Math.random())),
             wantInventory: knownDigest !== input.inventoryDigest,

@@ -1,8 +1,14 @@
+import { sha256 } from '@rookery/wire/secrets.ts';
 import { parse } from 'graphql';
+import { decodeJwt } from 'jose';
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startTestControl } from '../../../test/harness.ts';
 import { heartbeat, newMachineKey, refresh, register, type Credentials } from '../../../test/scripted-agent.ts';
 import type { Control } from '../../app.ts';
+import type { EventTables } from '../../kernel/events/event.entity.ts';
+import { hostConditions } from '../hosts/host.state.ts';
+import type { FleetTables, HostRow } from '../tables.ts';
 
 let control: Control;
 beforeAll(async () => {
@@ -22,8 +28,19 @@ function credentialsOf({ status, result }: Answer): Credentials {
 
 function expectRefusal({ status, result }: Answer, reason: string): void {
   expect(status).toBe(401);
-  expect(result.errors?.[0]?.extensions).toEqual({ code: 'UNAUTHENTICATED', reason, retryable: false });
+  expect(result.errors?.[0]?.extensions).toMatchObject({ code: 'UNAUTHENTICATED', reason, retryable: false });
 }
+
+const eventTypes = async (hostId: string): Promise<string[]> => {
+  const events = await control.database
+    .as<EventTables>()
+    .query.selectFrom('Event')
+    .select('type')
+    .where('subjectId', '=', hostId)
+    .orderBy('id')
+    .execute();
+  return events.map(({ type }) => type);
+};
 
 describe('a registration token', () => {
   test('makes a machine a host, with credentials that work', async () => {
@@ -44,8 +61,7 @@ describe('a registration token', () => {
     const first = credentialsOf(await register(control.agentUrl, token, key));
     const second = credentialsOf(await register(control.agentUrl, token, key));
     expect(second.hostId).toBe(first.hostId);
-    for (const { accessToken } of [first, second])
-      expect((await heartbeat(control.agentUrl, accessToken)).status).toBe(200);
+    expect((await heartbeat(control.agentUrl, second.accessToken)).status).toBe(200);
   });
 
   test('lets exactly one of two machines that race with it in', async () => {
@@ -53,6 +69,43 @@ describe('a registration token', () => {
     const answers = await Promise.all(keys.map((key) => register(control.agentUrl, token, key)));
     expect(answers.map(({ status }) => status).sort()).toEqual([200, 401]);
     expectRefusal(answers.find(({ status }) => status === 401) as Answer, 'TOKEN_USED');
+  });
+
+  test('presented by a second key is refused each time, and told once', async () => {
+    const [token, mine, theirs] = [await newToken(), await newMachineKey(), await newMachineKey()];
+    const { hostId } = credentialsOf(await register(control.agentUrl, token, mine));
+    for (let tries = 0; tries < 3; tries++)
+      expectRefusal(await register(control.agentUrl, token, theirs), 'TOKEN_USED');
+    credentialsOf(await register(control.agentUrl, token, mine));
+    expect(await eventTypes(hostId)).toEqual(['host.created', 'host.registered', 'host.registration_refused']);
+  });
+
+  test('is good for one machine of many that were made from one disk image', async () => {
+    const [token, key] = [await newToken(), await newMachineKey()];
+    const answers = await Promise.all(
+      ['a', 'b', 'c'].map((machineId) => register(control.agentUrl, token, key, { machineId })),
+    );
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 401, 401]);
+  });
+
+  test('is not spent on a machine that is another host', async () => {
+    const [token, key] = [await newToken(), await newMachineKey()];
+    expectRefusal(await register(control.agentUrl, token, key, {}, randomUUID()), 'TOKEN_OTHER_HOST');
+    const { hostId } = credentialsOf(await register(control.agentUrl, token, await newMachineKey()));
+    expect(hostId).toBeTruthy();
+  });
+
+  test('is worth nothing once it has expired, to the key that spent it as well', async () => {
+    const [spent, key] = [await newToken(), await newMachineKey()];
+    credentialsOf(await register(control.agentUrl, spent, key));
+    const unspent = await newToken();
+    await control.database
+      .as<FleetTables>()
+      .query.updateTable('RegistrationToken')
+      .set({ expiresAt: new Date(Date.now() - 1) })
+      .where('hash', 'in', [sha256(unspent), sha256(spent)])
+      .execute();
+    for (const token of [unspent, spent]) expectRefusal(await register(control.agentUrl, token, key), 'TOKEN_EXPIRED');
   });
 
   test('that is not known is refused', async () => {
@@ -69,39 +122,133 @@ describe('a registration token', () => {
 });
 
 describe('a refresh token', () => {
-  async function enrolled() {
+  async function enrolled(specs: Parameters<typeof register>[3] = {}) {
     const key = await newMachineKey();
-    return { key, ...credentialsOf(await register(control.agentUrl, await newToken(), key)) };
+    return { key, ...credentialsOf(await register(control.agentUrl, await newToken(), key, specs)) };
   }
+  const hostOf = async (hostId: string) => (await control.fleet.services.hosts.findForControl(hostId)) as HostRow;
 
   test('stays valid however often its answer is lost, until a newer one is used', async () => {
-    const { key, refreshToken } = await enrolled();
+    const { key, refreshToken, hostId } = await enrolled();
     let latest = refreshToken;
     for (let lost = 0; lost < 20; lost++)
       latest = credentialsOf(await refresh(control.agentUrl, refreshToken, key)).refreshToken;
     credentialsOf(await refresh(control.agentUrl, latest, key));
-    expectRefusal(await refresh(control.agentUrl, refreshToken, key), 'TOKEN_USED');
+    expectRefusal(await refresh(control.agentUrl, refreshToken, key, { sequence: 1 }), 'TOKEN_USED');
+    expect((await hostOf(hostId)).quarantinedAt).toBeNull();
   });
 
-  test('asked for twice at once gives two that both work until one is used', async () => {
-    const { key, refreshToken } = await enrolled();
-    const [one, two] = await Promise.all([
-      refresh(control.agentUrl, refreshToken, key),
-      refresh(control.agentUrl, refreshToken, key),
-    ]);
-    const next = credentialsOf(two);
+  test('is over with the first request that its successor’s access token authenticates', async () => {
+    const { key, refreshToken, accessToken } = await enrolled();
+    const lost = credentialsOf(await refresh(control.agentUrl, refreshToken, key));
+    const next = credentialsOf(await refresh(control.agentUrl, refreshToken, key));
+    expect((await heartbeat(control.agentUrl, accessToken)).status).toBe(200);
+    expect((await heartbeat(control.agentUrl, next.accessToken)).status).toBe(200);
+    for (const old of [accessToken, lost.accessToken])
+      expect((await heartbeat(control.agentUrl, old)).status).toBe(401);
+    for (const old of [refreshToken, lost.refreshToken])
+      expectRefusal(await refresh(control.agentUrl, old, key, { sequence: 1 }), 'TOKEN_USED');
     credentialsOf(await refresh(control.agentUrl, next.refreshToken, key));
-    expectRefusal(await refresh(control.agentUrl, credentialsOf(one).refreshToken, key), 'TOKEN_USED');
   });
 
-  test('is worth nothing without the host’s key', async () => {
-    const { refreshToken } = await enrolled();
-    expectRefusal(await refresh(control.agentUrl, refreshToken, await newMachineKey()), 'PROOF_INVALID');
+  test('of two siblings that are first used at once lets exactly one live', async () => {
+    for (let round = 0; round < 10; round++) {
+      const { key, refreshToken } = await enrolled();
+      credentialsOf(await refresh(control.agentUrl, refreshToken, key));
+      const siblings = await Promise.all([0, 1, 2].map(() => refresh(control.agentUrl, refreshToken, key)));
+      const uses = await Promise.all(
+        siblings.map((answer) => heartbeat(control.agentUrl, credentialsOf(answer).accessToken)),
+      );
+      expect(uses.map(({ status }) => status).sort()).toEqual([200, 401, 401]);
+    }
+  });
+
+  test('used again after a newer one was revokes the family, quarantines the host and is told', async () => {
+    const { key, refreshToken, hostId } = await enrolled();
+    const next = credentialsOf(await refresh(control.agentUrl, refreshToken, key));
+    credentialsOf(await refresh(control.agentUrl, next.refreshToken, key));
+    expectRefusal(await refresh(control.agentUrl, refreshToken, key), 'CREDENTIALS_CLONED');
+    expectRefusal(await refresh(control.agentUrl, next.refreshToken, key), 'CREDENTIALS_CLONED');
+    expect(await eventTypes(hostId)).toEqual(['host.created', 'host.registered', 'host.refresh_reuse']);
+    const host = await hostOf(hostId);
+    expect(hostConditions({ ...host, status: 'ONLINE' })).toContainEqual(
+      expect.objectContaining({ type: 'CREDENTIALS_CLONED', blocksPlacement: true }),
+    );
+  });
+
+  test('that arrives late, after its successor was used, is no alarm', async () => {
+    const { key, refreshToken, hostId } = await enrolled();
+    const next = credentialsOf(await refresh(control.agentUrl, refreshToken, key, { sequence: 50 }));
+    credentialsOf(await refresh(control.agentUrl, next.refreshToken, key, { sequence: 51 }));
+    const late = await refresh(control.agentUrl, refreshToken, key, { sequence: 49 });
+    expectRefusal(late, 'TOKEN_USED');
+    expect(late.result.errors?.[0]?.extensions).toMatchObject({ lastSequence: 51 });
+    expect((await hostOf(hostId)).quarantinedAt).toBeNull();
+  });
+
+  test('is worth nothing without the host’s key, and alarms nobody then', async () => {
+    const { key, refreshToken, hostId } = await enrolled();
+    const next = credentialsOf(await refresh(control.agentUrl, refreshToken, key));
+    credentialsOf(await refresh(control.agentUrl, next.refreshToken, key));
+    const thief = await newMachineKey();
+    for (const token of [refreshToken, next.refreshToken])
+      expectRefusal(await refresh(control.agentUrl, token, thief, { sequence: 99 }), 'PROOF_INVALID');
+    expect((await hostOf(hostId)).quarantinedAt).toBeNull();
   });
 
   test('that is not known is refused', async () => {
     expectRefusal(await refresh(control.agentUrl, 'rkr_nonsense', await newMachineKey()), 'TOKEN_UNKNOWN');
   });
+
+  test.each([
+    ['with a lasting id', 'machine-1'],
+    ['without one', null],
+  ])('renews after every reboot of a machine %s', async (_which, machineId) => {
+    const { key, hostId, ...first } = await enrolled({ machineId });
+    let { refreshToken, accessToken } = first;
+    for (const bootId of ['boot-2', 'boot-3', 'boot-4']) {
+      const { status } = await heartbeat(control.agentUrl, accessToken, { bootId, machineId });
+      expect(status).toBe(200);
+      const machine = { bootId, machineId };
+      ({ refreshToken, accessToken } = credentialsOf(await refresh(control.agentUrl, refreshToken, key, machine)));
+    }
+    expect((await hostOf(hostId)).quarantinedAt).toBeNull();
+  });
+
+  test('from another machine quarantines at once, with the token as good as before for neither', async () => {
+    const { key, hostId, refreshToken, accessToken } = await enrolled({ machineId: 'machine-1' });
+    const copy = { machineId: 'machine-2', bootId: 'boot-9' };
+    expectRefusal(await refresh(control.agentUrl, refreshToken, key, copy), 'CREDENTIALS_CLONED');
+    expectRefusal(await refresh(control.agentUrl, refreshToken, key, { machineId: 'machine-1' }), 'CREDENTIALS_CLONED');
+    expect(await eventTypes(hostId)).toContain('host.second_machine');
+    // Both are heard until the owner has decided.
+    expect((await heartbeat(control.agentUrl, accessToken)).status).toBe(200);
+  });
+
+  test('is not needed to notice a copy on another machine: its heartbeat tells', async () => {
+    const { hostId, accessToken } = await enrolled({ machineId: 'machine-1' });
+    await heartbeat(control.agentUrl, accessToken, { machineId: 'machine-1', bootId: 'boot-2' });
+    expect((await hostOf(hostId)).quarantinedAt).toBeNull();
+    await heartbeat(control.agentUrl, accessToken, { machineId: 'machine-2', bootId: 'boot-9' });
+    expect((await hostOf(hostId)).quarantinedAt).not.toBeNull();
+    await heartbeat(control.agentUrl, accessToken, { machineId: 'machine-2', bootId: 'boot-9' });
+    expect((await eventTypes(hostId)).filter((type) => type === 'host.second_machine')).toHaveLength(1);
+  });
+});
+
+test('lifetimes are what the configuration says', async () => {
+  await using brief = await startTestControl({
+    ROOKERY_REGISTRATION_TOKEN_SECONDS: 11,
+    ROOKERY_HOST_TOKEN_SECONDS: 22,
+    ROOKERY_HOST_REFRESH_TOKEN_SECONDS: 33,
+  });
+  const { registrationToken, registrationTokenExpiresAt } = await brief.fleet.services.hosts.createLocal('brief');
+  expect(registrationTokenExpiresAt.getTime() - Date.now()).toBeGreaterThan(5_000);
+  expect(registrationTokenExpiresAt.getTime() - Date.now()).toBeLessThanOrEqual(11_000);
+  const issued = credentialsOf(await register(brief.agentUrl, registrationToken, await newMachineKey()));
+  expect(issued).toMatchObject({ accessTokenExpiresInSeconds: 22, refreshTokenExpiresInSeconds: 33 });
+  const { iat, exp } = decodeJwt(issued.accessToken);
+  expect((exp as number) - (iat as number)).toBe(22);
 });
 
 describe('the agent channel', () => {
@@ -117,7 +264,7 @@ describe('the agent channel', () => {
           'mutation { signIn(input: { email: "admin@rookery.local", password: "correct horse" }) { ... on SignedIn { token } } }',
         ),
       },
-      undefined,
+      {},
     );
     const { token } = (result as { data: { signIn: { token: string } } }).data.signIn;
     expect((await heartbeat(control.agentUrl, token)).status).toBe(401);

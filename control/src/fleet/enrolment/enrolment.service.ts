@@ -1,44 +1,56 @@
+import { CloseCode } from '@rookery/wire/close-codes.ts';
 import { RookeryError } from '@rookery/wire/errors.ts';
 import type { Logger } from '@rookery/wire/log.ts';
-import { newSecret, sha256 } from '@rookery/wire/secrets.ts';
-import { calculateJwkThumbprint, compactVerify, importJWK } from 'jose';
+import { sha256 } from '@rookery/wire/secrets.ts';
 import { randomUUID } from 'node:crypto';
-import type { SigningKeys } from '../../kernel/signing-keys.ts';
+import type { Selectable } from 'kysely';
+import type { Record as RecordChanges } from '../../kernel/events/event-log.ts';
 import { specsToColumns, type HostSpecs } from '../hosts/host.specs.ts';
-import type { FleetDatabase, FleetEvents, FleetTransaction, HostRow } from '../tables.ts';
+import type { FleetDatabase, FleetEvents, FleetTables, FleetTransaction, HostRow } from '../tables.ts';
+import type { CredentialIssuer, HostCredentials } from './credential.issuer.ts';
+import {
+  decideRefresh,
+  decideRegistration,
+  decideUse,
+  isOtherMachine,
+  REFUSALS,
+  type QuarantineCause,
+  type Refusal,
+} from './credential.state.ts';
+import { verifyProof } from './host-proof.ts';
+import { dropRegistrationTokens } from './registration-token.ts';
 
-/** What a host proves itself with from now on. */
-export interface HostCredentials {
-  readonly hostId: string;
-  readonly hostName: string;
-  readonly accessToken: string;
-  readonly accessTokenExpiresInSeconds: number;
-  readonly refreshToken: string;
-  readonly refreshTokenExpiresInSeconds: number;
+/** A machine as it describes itself, and where its request came from. */
+export interface Machine {
+  readonly machineId: string | null;
+  readonly bootId: string;
+  readonly address: string | null;
 }
 
 /** A host that has proven itself on a request. */
 export interface AuthenticatedHost {
   readonly hostId: string;
+  /** Ends when the host is registered anew; see {@link Enrolment.stillStanding}. */
+  readonly familyId: string;
+  readonly machineId: string | null;
 }
 
-/** Life of a host's access token, in seconds. It is checked against the database at each connection all the same. */
-const ACCESS_TOKEN_SECONDS = 7 * 24 * 60 * 60;
-
-/** Life of a refresh token, in seconds: how long a host may be switched off and still come back by itself. */
-const REFRESH_TOKEN_SECONDS = 60 * 24 * 60 * 60;
-
-const TOKEN_TYPE = 'rookery-host+jwt';
-const AUDIENCE = 'rookery-agent-channel';
+type IdentityRow = Selectable<FleetTables['HostIdentity']>;
 
 export interface EnrolmentDeps {
   readonly database: FleetDatabase;
   readonly events: FleetEvents;
-  readonly keys: SigningKeys;
+  readonly issuer: CredentialIssuer;
+  /** Cuts every socket of a host. */
+  readonly disconnect: (hostId: string, code: CloseCode, reason: string) => void;
   readonly log: Logger;
 }
 
-/** How machines become hosts and stay them: registration, rotation and the check of every connection. */
+/**
+ * How machines become hosts and stay them: registration, rotation and the check of every connection.
+ * What may happen is decided in `credential.state.ts`; here it is read and written, always under the
+ * host's row lock.
+ */
 export class Enrolment {
   readonly #deps: EnrolmentDeps;
 
@@ -48,218 +60,325 @@ export class Enrolment {
 
   /**
    * Spends a registration token. The token is bound to the key that presents it first; the same key
-   * may present it again while it lives, so that a lost answer is simply asked for again.
+   * may present it again while it lives, so that a lost answer is simply asked for again. A host that
+   * was registered before is the same host afterwards, and whatever credentials it had are over.
    *
-   * @throws {RookeryError} `UNAUTHENTICATED` with reason `TOKEN_UNKNOWN`, `TOKEN_USED`,
-   *   `TOKEN_EXPIRED` or `PROOF_INVALID`.
+   * @param request.hostId the host that the machine says it is already; another host's token is not spent then.
+   * @throws {RookeryError} `UNAUTHENTICATED` with a {@link Refusal} or `PROOF_INVALID` as its reason.
    */
   async register(request: {
     token: string;
     publicKey: string;
     proof: string;
+    hostId?: string | null | undefined;
     specs: HostSpecs;
+    address: string | null;
   }): Promise<HostCredentials> {
-    const { token, publicKey, proof, specs } = request;
-    const jkt = await verifyProof(publicKey, proof, 'register', token);
+    const { token, publicKey, proof, specs, address } = request;
+    const { jkt, sequence } = await verifyProof(publicKey, proof, 'register', token);
+    const machine: Machine = { machineId: specs.machineId, bootId: specs.bootId, address };
     const hash = sha256(token);
-    const hostId = await this.#bindToken(hash, jkt);
-    return this.#deps.events.transaction(`host:${hostId}`, async (tx, record) => {
-      const now = new Date();
-      // First, as everywhere: whoever locks a host and something of its own locks the host before it.
-      const host = await tx
-        .selectFrom('Host')
+    const hostId = await this.#hostOf('RegistrationToken', hash);
+    if (hostId === undefined) throw refused('TOKEN_UNKNOWN');
+
+    const outcome = await this.#deps.events.transaction(`host:${hostId}`, async (tx, record) => {
+      const { host, identity } = await lockHost(tx, hostId);
+      const registrationToken = await tx
+        .selectFrom('RegistrationToken')
         .selectAll()
-        .where('id', '=', hostId)
-        .where('deletedAt', 'is', null)
-        .forUpdate()
+        .where('hash', '=', hash)
         .executeTakeFirst();
-      if (!host) throw refused('TOKEN_UNKNOWN', 'This registration token belongs to no host.');
-      await tx
-        .insertInto('HostIdentity')
-        .values({ hostId, publicKey, jkt, revokedAt: null, createdAt: now })
-        .onConflict((conflict) => conflict.column('hostId').doUpdateSet({ publicKey, jkt, revokedAt: null }))
-        .execute();
-      // Registered is heard; the inventory of a new state directory counts from the beginning.
-      await tx
-        .insertInto('HostLease')
-        .values({
-          hostId,
-          seenAt: now,
-          load1: 0,
-          memoryUsedMb: 0,
-          diskUsedMb: 0,
-          inventoryDigest: null,
-          inventoryEpoch: 0,
-        })
-        .onConflict((conflict) =>
-          conflict.column('hostId').doUpdateSet({ seenAt: now, inventoryDigest: null, inventoryEpoch: 0 }),
-        )
-        .execute();
-      await tx.updateTable('Sandbox').set({ observedEpoch: 0 }).where('hostId', '=', hostId).execute();
-      const row = await tx
-        .updateTable('Host')
-        .set({ ...specsToColumns(specs), registeredAt: host.registeredAt ?? now, revision: host.revision + 1 })
-        .where('id', '=', hostId)
-        .returningAll()
-        .executeTakeFirstOrThrow();
-      await record([{ subject: 'HOST', change: 'UPDATED', type: 'host.registered', row }]);
-      return this.#issue(tx, row, jkt, 1);
+      const now = new Date();
+      const asked = { jkt, sequence, machineId: machine.machineId, familyId: randomUUID() };
+      const decision = decideRegistration(
+        { token: registrationToken, host, identity },
+        request.hostId ? { ...asked, claimedId: request.hostId } : asked,
+        now,
+      );
+      // Not thrown here: what is written down about a refusal must be committed.
+      if (decision.kind === 'REFUSE') {
+        if (decision.misuse && host) await this.#recordMisuse(tx, record, host, hash);
+        return { refusal: decision.reason };
+      }
+      if (!host) throw refused('TOKEN_UNKNOWN');
+      if (decision.kind === 'REPEAT') {
+        await tx.updateTable('HostIdentity').set(decision.changes).where('hostId', '=', hostId).execute();
+        const { familyId } = identity as IdentityRow;
+        const { parentHash } = decision;
+        return {
+          issued: await this.#deps.issuer.issue(tx, { hostId, hostName: host.name, jkt, familyId, parentHash }),
+        };
+      }
+      const { familyId } = decision.identity;
+      await bindToken(tx, hash, jkt, familyId);
+      await saveIdentity(tx, hostId, {
+        ...decision.identity,
+        publicKey,
+        ...seen(machine, now),
+        ...NO_RIVAL,
+      });
+      const row = await enrolHost(tx, host, specs, now);
+      const type = host.registeredAt ? 'host.recovered' : 'host.registered';
+      await record([{ subject: 'HOST', change: 'UPDATED', type, row }]);
+      const issued = await this.#deps.issuer.issue(tx, {
+        hostId,
+        hostName: row.name,
+        jkt,
+        familyId,
+        parentHash: decision.parentHash,
+      });
+      return { issued, replaced: identity !== undefined };
     });
+
+    if ('refusal' in outcome) throw refused(outcome.refusal);
+    if (outcome.replaced)
+      this.#deps.disconnect(hostId, CloseCode.Unauthorized, 'the host was registered anew, by a new token');
+    return outcome.issued;
   }
 
   /**
    * Renews a host's credentials. The presented token stays valid until a newer one is used, so that
    * neither a crash nor a lost answer on either side locks the host out.
    *
-   * @throws {RookeryError} `UNAUTHENTICATED`, the only proven refusal.
+   * @throws {RookeryError} `UNAUTHENTICATED`, the only proven refusal; with the reason `HOST_DELETED` it is signed.
    */
-  async refresh(request: { refreshToken: string; proof: string }): Promise<HostCredentials> {
-    const { refreshToken, proof } = request;
+  async refresh(request: { refreshToken: string; proof: string } & Machine): Promise<HostCredentials> {
+    const { refreshToken, proof, machineId, bootId, address } = request;
     const hash = sha256(refreshToken);
-    return this.#deps.database.transaction(async (tx) => {
-      const token = await tx
-        .selectFrom('RefreshToken')
-        .innerJoin('HostIdentity', 'HostIdentity.hostId', 'RefreshToken.hostId')
-        .innerJoin('Host', 'Host.id', 'RefreshToken.hostId')
-        .select([
-          'RefreshToken.hostId',
-          'RefreshToken.generation',
-          'RefreshToken.expiresAt',
-          'RefreshToken.retiredAt',
-          'HostIdentity.publicKey',
-          'HostIdentity.revokedAt',
-          'Host.deletedAt',
-        ])
-        .where('RefreshToken.hash', '=', hash)
-        .forUpdate(['RefreshToken'])
-        .executeTakeFirst();
-      if (!token) throw refused('TOKEN_UNKNOWN', 'This refresh token is not known.');
-      const jkt = await verifyProof(token.publicKey, proof, 'refresh', refreshToken);
-      if (token.deletedAt || token.revokedAt)
-        throw refused('TOKEN_UNKNOWN', 'This host was deleted or its credentials were revoked.');
-      if (token.retiredAt) {
-        this.#deps.log.warn({ hostId: token.hostId }, 'a refresh token was presented that a newer one has replaced');
-        throw refused('TOKEN_USED', 'A newer refresh token has replaced this one.');
-      }
-      if (token.expiresAt < new Date()) throw refused('TOKEN_EXPIRED', 'This refresh token has expired.');
+    const hostId = await this.#hostOf('RefreshToken', hash);
+    if (hostId === undefined) throw refused('TOKEN_UNKNOWN');
 
+    const outcome = await this.#deps.events.transaction(`host:${hostId}`, async (tx, record) => {
+      const { host, identity } = await lockHost(tx, hostId);
+      const token = await tx.selectFrom('RefreshToken').selectAll().where('hash', '=', hash).executeTakeFirst();
+      if (!host || !identity || !token) return { refusal: 'TOKEN_UNKNOWN' as const };
+      const { jkt, sequence } = await verifyProof(identity.publicKey, proof, 'refresh', refreshToken);
       const now = new Date();
-      await tx.updateTable('RefreshToken').set({ usedAt: now }).where('hash', '=', hash).execute();
-      // Its first use proves that it arrived: what came before it and beside it is over.
-      await tx
-        .updateTable('RefreshToken')
-        .set({ retiredAt: now })
-        .where('hostId', '=', token.hostId)
-        .where('hash', '!=', hash)
-        .where('generation', '<=', token.generation)
-        .where('retiredAt', 'is', null)
-        .execute();
-      const host = await tx.selectFrom('Host').selectAll().where('id', '=', token.hostId).executeTakeFirstOrThrow();
-      return this.#issue(tx, host, jkt, token.generation + 1);
+      const decision = decideRefresh({ token, host, identity }, { sequence, machineId }, now);
+      switch (decision.kind) {
+        case 'DELETED':
+          return { deleted: true as const };
+        case 'REFUSE':
+          return { refusal: decision.reason, lastSequence: decision.lastSequence };
+        case 'QUARANTINE':
+          await this.#quarantine(tx, record, host, decision.cause, request);
+          return { refusal: 'CREDENTIALS_CLONED' as const };
+        case 'RENEW': {
+          const { changes, parentHash } = decision;
+          await tx
+            .updateTable('HostIdentity')
+            .set({ ...changes, ...seen({ machineId: changes.machineId, bootId, address }, now) })
+            .where('hostId', '=', hostId)
+            .execute();
+          const { familyId } = identity;
+          return {
+            issued: await this.#deps.issuer.issue(tx, { hostId, hostName: host.name, jkt, familyId, parentHash }),
+          };
+        }
+      }
     });
+
+    if ('deleted' in outcome) {
+      throw new RookeryError('UNAUTHENTICATED', 'This host was deleted.', {
+        reason: 'HOST_DELETED',
+        retryable: false,
+        details: { statements: await this.#deps.issuer.deletionStatements(hostId) },
+      });
+    }
+    if ('refusal' in outcome) throw refused(outcome.refusal, outcome.lastSequence);
+    return outcome.issued;
   }
 
   /** The host behind an access token, if its credentials still stand; undefined otherwise. */
   async authenticate(accessToken: string | undefined): Promise<AuthenticatedHost | undefined> {
-    if (!accessToken) return undefined;
-    const claims = await this.#deps.keys.verify('HOST', TOKEN_TYPE, AUDIENCE, accessToken);
-    const jkt = (claims?.['cnf'] as { jkt?: string } | undefined)?.jkt;
-    if (!claims?.sub || !jkt) return undefined;
-    const host = await this.#deps.database.query
+    const claims = accessToken ? await this.#deps.issuer.read(accessToken) : undefined;
+    if (!claims) return undefined;
+    const { hostId, jkt, refreshHash } = claims;
+    const { query } = this.#deps.database;
+    const facts = await query
       .selectFrom('HostIdentity')
       .innerJoin('Host', 'Host.id', 'HostIdentity.hostId')
-      .select('Host.id')
-      .where('Host.id', '=', claims.sub)
+      .innerJoin('RefreshToken', 'RefreshToken.hostId', 'HostIdentity.hostId')
+      .selectAll('HostIdentity')
+      .select([
+        'Host.deletedAt',
+        'Host.quarantinedAt',
+        'RefreshToken.familyId as tokenFamilyId',
+        'RefreshToken.parentHash',
+        'RefreshToken.expiresAt',
+      ])
+      .where('HostIdentity.hostId', '=', hostId)
+      .where('RefreshToken.hash', '=', refreshHash)
+      .executeTakeFirst();
+    if (!facts) return undefined;
+    const { tokenFamilyId, parentHash, expiresAt, ...identity } = facts;
+    const token = { hash: refreshHash, familyId: tokenFamilyId, parentHash, expiresAt };
+    const use = decideUse({ token, host: facts, identity }, jkt);
+    if (use.kind === 'REJECT') return undefined;
+    if (use.changes) {
+      // Conditional on what was read: two first uses at once of tokens issued side by side let one win.
+      const { numUpdatedRows } = await query
+        .updateTable('HostIdentity')
+        .set(use.changes)
+        .where('hostId', '=', hostId)
+        .where('familyId', '=', identity.familyId)
+        .where('headHash', 'is not distinct from', identity.headHash)
+        .executeTakeFirst();
+      if (numUpdatedRows === 0n) return this.authenticate(accessToken);
+    }
+    return { hostId, familyId: identity.familyId, machineId: identity.machineId };
+  }
+
+  /**
+   * A request came from a host's credentials and a machine that is not the one they were given to.
+   * Nothing when it is, so this may be called with every heartbeat.
+   */
+  async sighted(host: AuthenticatedHost, machine: Machine): Promise<void> {
+    if (!isOtherMachine(host, machine.machineId)) return;
+    const { hostId, familyId } = host;
+    await this.#deps.events.transaction(`host:${hostId}`, async (tx, record) => {
+      const locked = await lockHost(tx, hostId);
+      if (!locked.host || locked.host.deletedAt || locked.host.quarantinedAt) return;
+      if (locked.identity?.familyId !== familyId || !isOtherMachine(locked.identity, machine.machineId)) return;
+      await this.#quarantine(tx, record, locked.host, 'SECOND_MACHINE', machine);
+    });
+  }
+
+  /** Of hosts that proved themselves some time ago, those whose proof still counts. One query, whatever their number. */
+  async stillStanding(hosts: readonly AuthenticatedHost[]): Promise<Set<AuthenticatedHost>> {
+    if (hosts.length === 0) return new Set();
+    const rows = await this.#deps.database.query
+      .selectFrom('HostIdentity')
+      .innerJoin('Host', 'Host.id', 'HostIdentity.hostId')
+      .select(['hostId', 'familyId'])
+      .where('hostId', 'in', [...new Set(hosts.map(({ hostId }) => hostId))])
       .where('Host.deletedAt', 'is', null)
       .where('HostIdentity.revokedAt', 'is', null)
-      .where('HostIdentity.jkt', '=', jkt)
-      .executeTakeFirst();
-    return host && { hostId: host.id };
-  }
-
-  /** One statement, so that of two machines that race with one token exactly one wins. */
-  async #bindToken(hash: string, jkt: string): Promise<string> {
-    const { query } = this.#deps.database;
-    const bound = await query
-      .updateTable('RegistrationToken')
-      .set(({ fn, ref, val }) => ({
-        boundJkt: fn.coalesce(ref('boundJkt'), val(jkt)),
-        boundAt: fn.coalesce(ref('boundAt'), val(new Date())),
-      }))
-      .where('hash', '=', hash)
-      .where('expiresAt', '>', new Date())
-      .where((eb) => eb.or([eb('boundJkt', 'is', null), eb('boundJkt', '=', jkt)]))
-      .returning('hostId')
-      .executeTakeFirst();
-    if (bound) return bound.hostId;
-
-    const token = await query
-      .selectFrom('RegistrationToken')
-      .select(['boundJkt', 'hostId'])
-      .where('hash', '=', hash)
-      .executeTakeFirst();
-    if (!token)
-      throw refused(
-        'TOKEN_UNKNOWN',
-        'This registration token is not known; create the host again or make a new token for it.',
-      );
-    if (token.boundJkt && token.boundJkt !== jkt) {
-      this.#deps.log.warn({ hostId: token.hostId }, 'a registration token was presented by a second machine');
-      throw refused('TOKEN_USED', 'This registration token was already used by another machine.');
-    }
-    throw refused('TOKEN_EXPIRED', 'This registration token has expired; make a new one for the host.');
-  }
-
-  async #issue(tx: FleetTransaction, host: HostRow, jkt: string, generation: number): Promise<HostCredentials> {
-    const refreshToken = newSecret('rkr');
-    await tx
-      .insertInto('RefreshToken')
-      .values({
-        hash: sha256(refreshToken),
-        hostId: host.id,
-        generation,
-        createdAt: new Date(),
-        expiresAt: new Date(Date.now() + REFRESH_TOKEN_SECONDS * 1_000),
-      })
       .execute();
-    return {
-      hostId: host.id,
-      hostName: host.name,
-      accessToken: await this.#deps.keys.sign('HOST', TOKEN_TYPE, AUDIENCE, ACCESS_TOKEN_SECONDS, {
-        sub: host.id,
-        jti: randomUUID(),
-        cnf: { jkt },
-      }),
-      accessTokenExpiresInSeconds: ACCESS_TOKEN_SECONDS,
-      refreshToken,
-      refreshTokenExpiresInSeconds: REFRESH_TOKEN_SECONDS,
-    };
+    const families = new Map(rows.map(({ hostId, familyId }) => [hostId, familyId]));
+    return new Set(hosts.filter(({ hostId, familyId }) => families.get(hostId) === familyId));
+  }
+
+  async #hostOf(table: 'RegistrationToken' | 'RefreshToken', hash: string): Promise<string | undefined> {
+    const { query } = this.#deps.database;
+    const row = await query.selectFrom(table).select('hostId').where('hash', '=', hash).executeTakeFirst();
+    return row?.hostId;
+  }
+
+  async #recordMisuse(tx: FleetTransaction, record: RecordChanges, host: HostRow, hash: string): Promise<void> {
+    this.#deps.log.warn({ hostId: host.id }, 'a registration token was presented by a second machine');
+    await tx.updateTable('RegistrationToken').set({ misusedAt: new Date() }).where('hash', '=', hash).execute();
+    const row = await touchHost(tx, host, {});
+    await record([{ subject: 'HOST', change: 'UPDATED', type: 'host.registration_refused', row }]);
+  }
+
+  /** From here on the owner decides; tokens that were made before it cannot do so in their place. */
+  async #quarantine(
+    tx: FleetTransaction,
+    record: RecordChanges,
+    host: HostRow,
+    cause: QuarantineCause,
+    rival: Machine,
+  ): Promise<void> {
+    this.#deps.log.error(
+      { hostId: host.id, cause, address: rival.address },
+      'two machines use the credentials of a host',
+    );
+    const now = new Date();
+    await dropRegistrationTokens(tx, host.id);
+    await tx
+      .updateTable('HostIdentity')
+      .set({
+        quarantineCause: cause,
+        rivalMachineId: rival.machineId,
+        rivalBootId: rival.bootId,
+        rivalAddress: rival.address,
+        rivalSeenAt: now,
+      })
+      .where('hostId', '=', host.id)
+      .execute();
+    const row = await touchHost(tx, host, { quarantinedAt: now });
+    const type = cause === 'REFRESH_REUSED' ? 'host.refresh_reuse' : 'host.second_machine';
+    await record([{ subject: 'HOST', change: 'UPDATED', type, row }]);
   }
 }
 
-function refused(reason: string, message: string): RookeryError {
-  return new RookeryError('UNAUTHENTICATED', message, { reason, retryable: false });
+/** Locks a host, which whoever changes something of its own does first, and reads its identity. */
+async function lockHost(
+  tx: FleetTransaction,
+  hostId: string,
+): Promise<{ host: HostRow | undefined; identity: IdentityRow | undefined }> {
+  const host = await tx.selectFrom('Host').selectAll().where('id', '=', hostId).forUpdate().executeTakeFirst();
+  const identity = await tx
+    .selectFrom('HostIdentity')
+    .selectAll()
+    .where('hostId', '=', hostId)
+    .forUpdate()
+    .executeTakeFirst();
+  return { host, identity };
 }
 
-/**
- * Checks that whoever sent a token holds the key: a compact JWS over the purpose and the token's
- * hash. It carries no time, so that a machine with a wrong clock can still join.
- *
- * @returns the key's thumbprint (RFC 7638).
- */
-async function verifyProof(
-  publicKey: string,
-  proof: string,
-  purpose: 'register' | 'refresh',
-  token: string,
-): Promise<string> {
-  const jwk = { kty: 'OKP', crv: 'Ed25519', x: publicKey };
-  try {
-    const { payload } = await compactVerify(proof, await importJWK(jwk, 'EdDSA'), { algorithms: ['EdDSA'] });
-    const claims = JSON.parse(new TextDecoder().decode(payload)) as { purpose?: unknown; token_sha256?: unknown };
-    if (claims.purpose === purpose && claims.token_sha256 === sha256(token)) return await calculateJwkThumbprint(jwk);
-  } catch {
-    // Told apart from a mismatch by nobody.
-  }
-  throw refused('PROOF_INVALID', 'The proof of possession of the host’s key is not valid.');
+/** One statement, so that of two machines that race with one token exactly one wins even if the lock above were not there. */
+async function bindToken(tx: FleetTransaction, hash: string, jkt: string, familyId: string): Promise<void> {
+  const { numUpdatedRows } = await tx
+    .updateTable('RegistrationToken')
+    .set({ boundJkt: jkt, boundAt: new Date(), familyId })
+    .where('hash', '=', hash)
+    .where('boundJkt', 'is', null)
+    .executeTakeFirst();
+  if (numUpdatedRows !== 1n) throw refused('TOKEN_USED');
+}
+
+type Identity = Omit<IdentityRow, 'hostId' | 'createdAt'>;
+
+async function saveIdentity(tx: FleetTransaction, hostId: string, identity: Identity): Promise<void> {
+  await tx
+    .insertInto('HostIdentity')
+    .values({ ...identity, hostId, createdAt: new Date() })
+    .onConflict((conflict) => conflict.column('hostId').doUpdateSet(identity))
+    .execute();
+}
+
+const seen = (machine: Machine, seenAt: Date) => ({ ...machineColumns(machine), seenAt });
+const machineColumns = ({ machineId, bootId, address }: Machine) => ({ machineId, bootId, address });
+
+const NO_RIVAL = {
+  quarantineCause: null,
+  rivalMachineId: null,
+  rivalBootId: null,
+  rivalAddress: null,
+  rivalSeenAt: null,
+} as const;
+
+/** A machine is the host from now on: it is described anew, heard, and its inventory counts from the beginning. */
+async function enrolHost(tx: FleetTransaction, host: HostRow, specs: HostSpecs, now: Date): Promise<HostRow> {
+  const lease = { seenAt: now, inventoryDigest: null, inventoryEpoch: 0 };
+  await tx
+    .insertInto('HostLease')
+    .values({ hostId: host.id, ...lease, load1: 0, memoryUsedMb: 0, diskUsedMb: 0 })
+    .onConflict((conflict) => conflict.column('hostId').doUpdateSet(lease))
+    .execute();
+  await tx.updateTable('Sandbox').set({ observedEpoch: 0 }).where('hostId', '=', host.id).execute();
+  return touchHost(tx, host, {
+    ...specsToColumns(specs),
+    registeredAt: host.registeredAt ?? now,
+    quarantinedAt: null,
+  });
+}
+
+async function touchHost(tx: FleetTransaction, host: HostRow, changes: Partial<HostRow>): Promise<HostRow> {
+  return tx
+    .updateTable('Host')
+    .set({ ...changes, revision: host.revision + 1 })
+    .where('id', '=', host.id)
+    .returningAll()
+    .executeTakeFirstOrThrow();
+}
+
+function refused(reason: Refusal, lastSequence?: number): RookeryError {
+  return new RookeryError('UNAUTHENTICATED', REFUSALS[reason], {
+    reason,
+    retryable: false,
+    ...(lastSequence === undefined ? {} : { details: { lastSequence } }),
+  });
 }

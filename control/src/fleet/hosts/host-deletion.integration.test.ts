@@ -1,6 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { createTestDatabase, insertHost, newAdmin, newMember, startTestControl } from '../../../test/harness.ts';
+import {
+  createTestDatabase,
+  insertHost,
+  newAdmin,
+  newMember,
+  newTeam,
+  startTestControl,
+} from '../../../test/harness.ts';
 import { heartbeat, refresh, ScriptedAgent } from '../../../test/scripted-agent.ts';
 import pg from 'pg';
 import type { Control } from '../../app.ts';
@@ -14,7 +21,7 @@ const admin = newAdmin();
 
 beforeAll(async () => {
   control = await startTestControl();
-  teamId = (await control.accounts.services.teams.create('deleters', randomUUID(), true)).id;
+  teamId = (await newTeam(control)).team.id;
 });
 afterAll(() => control[Symbol.asyncDispose]());
 

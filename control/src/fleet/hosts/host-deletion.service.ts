@@ -6,6 +6,7 @@ import { NotFound, UserError } from '../../kernel/user-errors.ts';
 import { actorOf, type Viewer } from '../../kernel/viewer.ts';
 import { toCursor } from '../../kernel/events/change-stream.ts';
 import type { EventHub } from '../../kernel/events/event-hub.ts';
+import { revokeCredentials } from '../enrolment/registration-token.ts';
 import { ClaimKind, type Claims } from '../claims.ts';
 import type { Convergence } from '../sandboxes/convergence.service.ts';
 import { transitionSandbox } from '../sandboxes/sandbox.record.ts';
@@ -215,18 +216,6 @@ async function allSandboxes(query: Query, hostId: string): Promise<SandboxRow[]>
 
 async function liveSandboxes(query: Query, hostId: string): Promise<SandboxRow[]> {
   return (await allSandboxes(query, hostId)).filter(({ status }) => !isEnded(status));
-}
-
-async function revokeCredentials(tx: FleetTransaction, hostId: string): Promise<void> {
-  const now = new Date();
-  await tx.updateTable('HostIdentity').set({ revokedAt: now }).where('hostId', '=', hostId).execute();
-  await tx
-    .updateTable('RefreshToken')
-    .set({ retiredAt: now })
-    .where('hostId', '=', hostId)
-    .where('retiredAt', 'is', null)
-    .execute();
-  await tx.deleteFrom('RegistrationToken').where('hostId', '=', hostId).execute();
 }
 
 async function markDeleted(tx: FleetTransaction, hostId: string): Promise<HostRow | undefined> {

@@ -1,7 +1,7 @@
-import { fromGlobalId } from '../../kernel/global-id.ts';
+import { fromGlobalId, NO_SUCH_ROW } from '../../kernel/global-id.ts';
 import { InvalidInput, NameTaken, NotFound, NotPermitted, UserError } from '../../kernel/user-errors.ts';
 import type { FleetBuilder } from '../builder.ts';
-import { NO_SUCH_ROW, type SharedTypes } from '../shared.schema.ts';
+import type { SharedTypes } from '../shared.schema.ts';
 import type { HostDrainRow } from '../tables.ts';
 import { DrainInProgress } from './host-drain.service.ts';
 import { DRAIN_POLICIES, DRAIN_STATES } from './host-drain.state.ts';

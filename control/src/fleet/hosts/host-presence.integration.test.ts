@@ -260,6 +260,7 @@ test('what an agent says is written when it is new, and only then', async () => 
     agentVersion: '1',
     bootId: 'b',
     runtime: null,
+    machineId: null,
     templates: ['host'],
     conditions: [{ type: 'NO_RUNTIME', message: 'install runc' }],
     provider: null,

@@ -1,4 +1,4 @@
-import { fromGlobalId, toGlobalId } from '../../kernel/global-id.ts';
+import { fromGlobalId, NO_SUCH_ROW, toGlobalId } from '../../kernel/global-id.ts';
 import {
   IdempotencyKeyReused,
   InvalidInput,
@@ -10,7 +10,8 @@ import {
 import type { FleetBuilder } from '../builder.ts';
 import type { StreamItem } from '../../kernel/events/change-stream.ts';
 import type { SandboxTypes } from '../sandboxes/sandbox.schema.ts';
-import { listConnection, listingOf, idArgument, NO_SUCH_ROW, type SharedTypes } from '../shared.schema.ts';
+import { listConnection, listingOf, idArgument } from '../../kernel/connection.ts';
+import type { SharedTypes } from '../shared.schema.ts';
 import type { HostLeaseRow, HostRow, SandboxRow } from '../tables.ts';
 import { HostHasSandboxes, type DeletedHost } from './host-deletion.service.ts';
 import { hostChanges } from './host.stream.ts';
@@ -29,7 +30,7 @@ export function addHosts(
   builder: FleetBuilder,
   { Host, Team, Label, LabelInput, ChangeKind }: SharedTypes,
   { Sandbox, sandboxConnection }: SandboxTypes,
-): void {
+) {
   const HostKind = builder.enumType('HostKind', {
     description: 'PLATFORM: run by the platform, for every team. BYOC: brought by a team, for itself.',
     values: HOST_KINDS,
@@ -311,4 +312,8 @@ export function addHosts(
       resolve: (item) => item,
     }),
   }));
+
+  return { HostConnection };
 }
+
+export type HostTypes = ReturnType<typeof addHosts>;

@@ -1,17 +1,18 @@
-import { newSecret, sha256 } from '@rookery/wire/secrets.ts';
+import { sha256 } from '@rookery/wire/secrets.ts';
 import { AgentEndpoint } from '@rookery/wire/endpoints.ts';
 import { sql } from 'kysely';
 import { v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
 import { isUniqueViolation } from '../../database/database.ts';
-import { authorize, may, signedIn } from '../../kernel/authority.ts';
+import { authorize, may, signedIn, teamsWhere } from '../../kernel/authority.ts';
 import { inputField, parseInput } from '../../kernel/input.ts';
 import type { AccountsPort } from '../../kernel/ports.ts';
 import { IdempotencyKeyReused, InvalidInput, NameTaken, UserError } from '../../kernel/user-errors.ts';
-import { actorOf, teamsOf, type Actor, type Viewer } from '../../kernel/viewer.ts';
+import { actorOf, type Actor, type Viewer } from '../../kernel/viewer.ts';
 import { toCursor } from '../../kernel/events/change-stream.ts';
 import type { EventHub } from '../../kernel/events/event-hub.ts';
-import type { Page } from '../paging.ts';
+import { replaceRegistrationToken, type IssuedToken } from '../enrolment/registration-token.ts';
+import type { Page } from '../../kernel/paging.ts';
 import type { FleetDatabase, FleetEvents, FleetTransaction, HostLeaseRow, HostRow } from '../tables.ts';
 import { HOST_KINDS, type HostKind, type HostStatus } from './host.state.ts';
 
@@ -39,9 +40,6 @@ export interface HostFilter {
   readonly status?: HostStatus | undefined;
 }
 
-/** How long a registration token can be spent, in seconds. Longer is kinder to slow hands and to whoever finds it. */
-export const REGISTRATION_TOKEN_SECONDS = 60 * 60;
-
 const createHostInput = z.object({
   name: inputField.name(),
   kind: z.enum(HOST_KINDS),
@@ -59,6 +57,8 @@ export interface HostServiceDeps {
   readonly accounts: AccountsPort;
   /** Where agents reach control, without a slash at the end. */
   readonly agentUrl: () => string;
+  /** How long a registration token can be spent, in seconds. */
+  readonly registrationTokenSeconds: number;
 }
 
 /** Hosts as people see and make them. What agents do to them is in `enrolment/` and `agent-channel/`. */
@@ -99,7 +99,7 @@ export class HostService {
       labels: labels ?? [],
       provider: provider ?? null,
       availabilityZone: availabilityZone ?? null,
-      createdBy: someone.userId,
+      createdBy: someone.id,
       idempotencyKey: idempotencyKey ?? null,
       requestHash,
     };
@@ -131,7 +131,7 @@ export class HostService {
         .where('requestHash', '=', sha256(machineName))
         .forUpdate()
         .executeTakeFirst();
-      return host && this.#created(host, await replaceToken(tx, host.id));
+      return host && this.#created(host, await this.#newToken(tx, host.id));
     });
     if (waiting) return waiting;
 
@@ -188,7 +188,7 @@ export class HostService {
           .returningAll()
           .executeTakeFirstOrThrow();
         await record([{ subject: 'HOST', change: 'CREATED', type: 'host.created', row }]);
-        return { host: row, ...(await issueToken(tx, row.id)) };
+        return { host: row, ...(await this.#newToken(tx, row.id)) };
       })
       .catch((error: unknown) => {
         if (isUniqueViolation(error, 'hosts_name_key')) throw new NameTaken('host', fields.name);
@@ -206,15 +206,19 @@ export class HostService {
       const host = await tx
         .selectFrom('Host')
         .selectAll()
-        .where('createdBy', '=', viewer.userId)
+        .where('createdBy', '=', viewer.id)
         .where('idempotencyKey', '=', idempotencyKey)
         .forUpdate()
         .executeTakeFirst();
       if (!host) return undefined;
       // Once a machine has joined, a second token would let a second machine in.
       if (host.requestHash !== requestHash || host.registeredAt || host.deletedAt) throw new IdempotencyKeyReused();
-      return this.#created(host, await replaceToken(tx, host.id));
+      return this.#created(host, await this.#newToken(tx, host.id));
     });
+  }
+
+  #newToken(tx: FleetTransaction, hostId: string): Promise<IssuedToken> {
+    return replaceRegistrationToken(tx, hostId, this.#deps.registrationTokenSeconds);
   }
 
   #created(host: HostRow, { token, expiresAt }: IssuedToken): CreatedHost {
@@ -270,35 +274,15 @@ export class HostService {
   }
 
   #visible(viewer: Viewer, { kind, teamId, status }: HostFilter) {
+    const teams = teamsWhere(viewer, 'host:read');
     return this.#deps.database.query
       .selectFrom('Host')
       .where('deletedAt', 'is', null)
-      .$if(!viewer.isAdmin, (q) => q.where('teamId', '=', sql<string>`any(${teamsOf(viewer)}::uuid[])`))
+      .$if(teams !== 'ALL', (q) => q.where('teamId', '=', sql<string>`any(${teams}::uuid[])`))
       .$if(kind !== undefined, (q) => q.where('kind', '=', kind as HostKind))
       .$if(teamId !== undefined, (q) => q.where('teamId', '=', teamId as string))
       .$if(status !== undefined, (q) => q.where('status', '=', status as HostStatus));
   }
-}
-
-interface IssuedToken {
-  readonly token: string;
-  readonly expiresAt: Date;
-}
-
-async function issueToken(tx: FleetTransaction, hostId: string): Promise<IssuedToken> {
-  const token = newSecret('rkt');
-  const expiresAt = new Date(Date.now() + REGISTRATION_TOKEN_SECONDS * 1_000);
-  await tx
-    .insertInto('RegistrationToken')
-    .values({ hash: sha256(token), hostId, expiresAt, createdAt: new Date() })
-    .execute();
-  return { token, expiresAt };
-}
-
-/** In place of one that nobody has seen. */
-async function replaceToken(tx: FleetTransaction, hostId: string): Promise<IssuedToken> {
-  await tx.deleteFrom('RegistrationToken').where('hostId', '=', hostId).execute();
-  return issueToken(tx, hostId);
 }
 
 /** Where the machine of embedded mode is. */

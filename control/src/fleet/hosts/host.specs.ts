@@ -22,7 +22,16 @@ const MAX_DISK_GB = 1_000_000;
 
 const conditionSchema = z.object({ type: z.enum(AGENT_CONDITION_TYPES), message: words(500) });
 
-export const hostSpecsSchema = z.object({
+/** Which machine, and which boot of it. */
+export const machineSchema = z.object({
+  bootId: words(63),
+  /** The machine's lasting identity; null when it has none. Not a column: who a host is, is kept with its credentials. */
+  machineId: words(64)
+    .nullish()
+    .transform((text) => text || null),
+});
+
+export const hostSpecsSchema = machineSchema.extend({
   hostname: words(255),
   arch: words(63),
   os: words(255),
@@ -31,7 +40,6 @@ export const hostSpecsSchema = z.object({
   memoryMb: amount(MAX_MEMORY_MB),
   diskGb: amount(MAX_DISK_GB),
   agentVersion: words(63),
-  bootId: words(63),
   runtime: z
     .object({ name: words(63), version: words(63) })
     .nullish()
@@ -70,6 +78,7 @@ export function specsToColumns({
   conditions,
   provider,
   availabilityZone,
+  machineId: _machineId,
   ...specs
 }: HostSpecs): Partial<HostRow> {
   return {

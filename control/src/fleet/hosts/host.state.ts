@@ -24,6 +24,7 @@ export const HOST_CONDITION_TYPES = [
   ...AGENT_CONDITION_TYPES,
   'BYOC_DISABLED',
   'CORDONED',
+  'CREDENTIALS_CLONED',
   'CREATES_FAILING',
   'DELETING',
   'DRAINING',
@@ -49,12 +50,16 @@ export interface HostFacts {
   readonly tunnelReplica: string | null;
   readonly cordonedAt: Date | null;
   readonly deletingAt: Date | null;
+  readonly quarantinedAt: Date | null;
   readonly drainingSince: Date | null;
   readonly byocDisabledAt: Date | null;
   readonly createFailures: number;
   readonly lastCreateError: string | null;
   readonly createsFailingSince: Date | null;
 }
+
+const BYOC_DISABLED = 'The team may not bring its own hosts any more.';
+const CORDONED = 'The host was cordoned: it takes no new sandboxes.';
 
 /** All that keeps a host from being simply fine, most telling first. */
 export function hostConditions(host: HostFacts): HostCondition[] {
@@ -66,14 +71,22 @@ export function hostConditions(host: HostFacts): HostCondition[] {
   if (host.deletingAt) blocked('DELETING', 'The host is being deleted.');
   if (host.status === 'PENDING') {
     blocked('NOT_REGISTERED', 'No agent has joined with this host’s token yet.');
+    // What people have decided holds before the machine comes; what the machine would say does not.
+    if (host.byocDisabledAt) blocked('BYOC_DISABLED', BYOC_DISABLED);
+    if (host.cordonedAt) blocked('CORDONED', CORDONED);
     return conditions;
   }
   if (host.status === 'UNREACHABLE') blocked('HEARTBEAT_MISSED', 'Nothing has been heard from the host for too long.');
   else if (host.tunnelReplica === null)
     blocked('TUNNEL_DOWN', 'Control cannot reach the agent through its tunnel yet.');
-  if (host.byocDisabledAt) blocked('BYOC_DISABLED', 'The team may not bring its own hosts any more.');
+  if (host.quarantinedAt)
+    blocked(
+      'CREDENTIALS_CLONED',
+      'Two machines have used this host’s credentials; make a new registration token and join with it on the one that is the host.',
+    );
+  if (host.byocDisabledAt) blocked('BYOC_DISABLED', BYOC_DISABLED);
   if (host.drainingSince) blocked('DRAINING', 'Its sandboxes are being moved out of the way.');
-  if (host.cordonedAt) blocked('CORDONED', 'The host was cordoned: it takes no new sandboxes.');
+  if (host.cordonedAt) blocked('CORDONED', CORDONED);
   if (host.createsFailingSince) {
     blocked(
       'CREATES_FAILING',

@@ -1,7 +1,7 @@
-import { may, signedIn } from '../../kernel/authority.ts';
+import { may, signedIn, teamsWhere } from '../../kernel/authority.ts';
 import type { FleetContext } from '../builder.ts';
 import { ChangeStream, withDates } from '../../kernel/events/change-stream.ts';
-import { everyPage } from '../paging.ts';
+import { everyPage } from '../../kernel/paging.ts';
 import type { HostRow } from '../tables.ts';
 import type { HostKind } from './host.state.ts';
 
@@ -14,6 +14,7 @@ export interface HostStreamFilter {
 
 const DATES = [
   'cordonedAt',
+  'quarantinedAt',
   'drainingSince',
   'byocDisabledAt',
   'createsFailingSince',
@@ -29,6 +30,8 @@ export function hostChanges(
   { after, hostId, teamId, kind }: HostStreamFilter,
 ): ChangeStream<HostRow> {
   const someone = signedIn(viewer);
+  // An API key without the scope is told so; silence would look like peace.
+  teamsWhere(someone, 'host:read');
   return new ChangeStream({
     hub: services.hub,
     after,
@@ -38,7 +41,7 @@ export function hostChanges(
       (hostId === undefined || event.subjectId === hostId) &&
       (teamId === undefined || event.teamId === teamId) &&
       (kind === undefined || event.state['kind'] === kind) &&
-      may(someone, 'host:read', event),
+      may(someone, 'host:read', { teamId: event.teamId }),
     snapshot: async () => {
       const rows = await everyPage((page) => services.hosts.list(someone, { kind, teamId }, page));
       return hostId === undefined ? rows : rows.filter(({ id }) => id === hostId);

@@ -51,7 +51,7 @@ interface Health {
 
 async function ask(viewer: Viewer | null, query = HEALTH) {
   const { subgraph } = control.fleet;
-  return executeOnSubgraph(subgraph, { document: parse(query) }, () => Promise.resolve(viewer), silentLogger());
+  return executeOnSubgraph(subgraph, { document: parse(query) }, {}, () => Promise.resolve(viewer), silentLogger());
 }
 
 async function health(): Promise<Health | null> {

@@ -18,7 +18,7 @@ export function placementFilters(
     REQUESTED_HOST: hostId === null ? PASS : sql`host.id = ${hostId}::uuid`,
     STATUS: sql`host.status = 'ONLINE'`,
     TUNNEL: sql`host.tunnel_replica is not null`,
-    CORDONED: sql`(host.cordoned_at is null and host.deleting_at is null)`,
+    CORDONED: sql`(host.cordoned_at is null and host.deleting_at is null and host.quarantined_at is null)`,
     BYOC_DISABLED: sql`host.byoc_disabled_at is null`,
     RUNTIME: sql`(host.runtime_name is not null
       and not host.agent_conditions @> '[{"type":"NO_RUNTIME"}]' and not host.agent_conditions @> '[{"type":"DISK_PRESSURE"}]')`,
@@ -34,6 +34,12 @@ export function placementFilters(
 }
 
 const PASS = sql<boolean>`true`;
+
+/** How many such sandboxes a host has room for. */
+export const roomFor = (request: PlacementRequest, cpuOvercommit: number): RawBuilder<number> => sql`
+  floor(least((host.cpu_cores * 1000 * ${cpuOvercommit}::float8 - host.allocated_milli_vcpus) / ${request.milliVcpus}::int,
+    (host.memory_mb - host.allocated_memory_mb) / ${request.memoryMb}::int,
+    (host.disk_gb * 1024 - host.allocated_disk_mb) / ${request.diskMb}::int))::int`;
 
 /** Whether a host could hold the sandbox if it were empty; null when it has not told its size. */
 export const couldEverHold = (request: PlacementRequest, cpuOvercommit: number): RawBuilder<boolean> => sql`

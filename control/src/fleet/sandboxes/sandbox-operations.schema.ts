@@ -1,7 +1,6 @@
-import { fromGlobalId } from '../../kernel/global-id.ts';
+import { fromGlobalId, NO_SUCH_ROW } from '../../kernel/global-id.ts';
 import { NotFound, NotPermitted, UserError } from '../../kernel/user-errors.ts';
 import type { FleetBuilder } from '../builder.ts';
-import { NO_SUCH_ROW } from '../shared.schema.ts';
 import { SandboxNotPausable, SandboxNotResumable } from './sandbox-operations.service.ts';
 import type { SandboxTypes } from './sandbox.schema.ts';
 import type { SandboxWithCursor } from './sandbox.service.ts';

@@ -1,11 +1,12 @@
 import type { ObjectFieldBuilder } from '@pothos/core';
-import { fromGlobalId, toGlobalId } from '../../kernel/global-id.ts';
+import { fromGlobalId, NO_SUCH_ROW, toGlobalId } from '../../kernel/global-id.ts';
 import { IdempotencyKeyReused, InvalidInput, NotFound, NotPermitted, UserError } from '../../kernel/user-errors.ts';
 import type { FleetBuilder } from '../builder.ts';
 import type { StreamItem } from '../../kernel/events/change-stream.ts';
 import { NoHostFits } from '../placement/placement.service.ts';
 import { addPlacement } from '../placement/placement.schema.ts';
-import { listConnection, listingOf, idArgument, NO_SUCH_ROW, type SharedTypes } from '../shared.schema.ts';
+import { listConnection, listingOf, idArgument } from '../../kernel/connection.ts';
+import type { SharedTypes } from '../shared.schema.ts';
 import type { HostRow, SandboxRow } from '../tables.ts';
 import { HostUnavailable, SandboxNotRunning, type ExecOutput } from './exec.service.ts';
 import type { SandboxFilter, SandboxWithCursor } from './sandbox.service.ts';
@@ -285,7 +286,7 @@ export function addSandboxes(builder: FleetBuilder, { Host, Team, Label, LabelIn
     }),
   }));
 
-  return { Sandbox, SandboxStatus, sandboxConnection };
+  return { Sandbox, SandboxStatus, SandboxConnection, sandboxConnection };
 }
 
 export type SandboxTypes = ReturnType<typeof addSandboxes>;

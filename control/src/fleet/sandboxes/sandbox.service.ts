@@ -3,17 +3,18 @@ import { v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
 import { sql } from 'kysely';
 import { isUniqueViolation } from '../../database/database.ts';
-import { authorize, may, signedIn } from '../../kernel/authority.ts';
+import { authorize, may, signedIn, teamsWhere } from '../../kernel/authority.ts';
 import { inputField, parseInput } from '../../kernel/input.ts';
 import type { AccountsPort } from '../../kernel/ports.ts';
 import { IdempotencyKeyReused, NotFound } from '../../kernel/user-errors.ts';
-import { actorOf, teamsOf, type Viewer } from '../../kernel/viewer.ts';
+import { actorOf, type Viewer } from '../../kernel/viewer.ts';
 import { toCursor } from '../../kernel/events/change-stream.ts';
 import type { EventHub } from '../../kernel/events/event-hub.ts';
-import type { Page } from '../paging.ts';
+import type { Page } from '../../kernel/paging.ts';
 import type { Placements } from '../placement/placement.service.ts';
 import type { FleetDatabase, FleetEvents, SandboxRow } from '../tables.ts';
 import type { Convergence } from './convergence.service.ts';
+import { SandboxCreation } from './sandbox-creation.ts';
 import { generateName } from './sandbox.names.ts';
 import { transitionSandbox } from './sandbox.record.ts';
 import { requestDestroy, type SandboxStatus } from './sandbox.state.ts';
@@ -78,9 +79,11 @@ export interface SandboxServiceDeps {
 /** Sandboxes as people see, make and destroy them. */
 export class SandboxService {
   readonly #deps: SandboxServiceDeps;
+  readonly #creation: SandboxCreation;
 
   constructor(deps: SandboxServiceDeps) {
     this.#deps = deps;
+    this.#creation = new SandboxCreation(deps);
   }
 
   /**
@@ -95,25 +98,23 @@ export class SandboxService {
   async create(viewer: Viewer | null, input: unknown): Promise<SandboxWithCursor> {
     const someone = signedIn(viewer);
     const request = parseInput(createSandboxInput, input);
-    const { teamId, idempotencyKey } = request;
-    const team = await this.#deps.accounts.team(teamId);
-    authorize(someone, 'sandbox:create', team && { teamId }, 'team');
+    const { teamId } = request;
+    // Who is in a team knows that it exists.
+    const exists = isOf(someone, teamId) || (await this.#deps.accounts.team(teamId)) !== undefined;
+    authorize(someone, 'sandbox:create', exists ? { teamId } : undefined, 'team');
     await this.#requireVisibleHost(someone, request.hostId ?? null);
 
     const requestHash = sha256(JSON.stringify(request));
-    const known = idempotencyKey ? await this.#byIdempotencyKey(teamId, idempotencyKey, requestHash) : undefined;
-    if (known) return this.#withCursor(known);
-    try {
-      const sandbox = await this.#place(someone, request, requestHash);
-      this.#deps.convergence.nudge(sandbox.id);
-      return this.#withCursor(sandbox);
-    } catch (error) {
+    const sandbox = await this.#place(someone, request, requestHash).catch(async (error: unknown) => {
       // Two requests with one key at once: the other one won.
-      if (!idempotencyKey || !isUniqueViolation(error, 'sandboxes_idempotency_key')) throw error;
-      const winner = await this.#byIdempotencyKey(teamId, idempotencyKey, requestHash);
+      const key = isUniqueViolation(error, 'sandboxes_idempotency_key') ? request.idempotencyKey : undefined;
+      const winner = key ? await this.#byIdempotencyKey(teamId, key) : undefined;
       if (!winner) throw error;
-      return this.#withCursor(winner);
-    }
+      return winner;
+    });
+    if (sandbox.requestHash !== requestHash) throw new IdempotencyKeyReused();
+    this.#deps.convergence.nudge(sandbox.id, sandbox.hostId);
+    return this.#withCursor(sandbox);
   }
 
   /**
@@ -167,11 +168,11 @@ export class SandboxService {
     return Number(count);
   }
 
-  async #place(viewer: Viewer, request: z.output<typeof createSandboxInput>, requestHash: string): Promise<SandboxRow> {
+  #place(viewer: Viewer, request: z.output<typeof createSandboxInput>, requestHash: string): Promise<SandboxRow> {
     const { teamId, template, vcpus, memoryMb, diskMb, timeoutSeconds } = request;
     const milliVcpus = Math.round(vcpus * 1_000);
-    return this.#deps.events.transaction(actorOf(viewer), async (tx, record) => {
-      const { host, placement } = await this.#deps.placements.reserve(tx, {
+    return this.#creation.create(actorOf(viewer), {
+      request: {
         teamId,
         template,
         milliVcpus,
@@ -183,35 +184,24 @@ export class SandboxService {
           labels: request.hostLabels ?? [],
         },
         failedHostIds: [],
-      });
-      const row = await tx
-        .insertInto('Sandbox')
-        .values({
-          id: uuidv7(),
-          name: request.name ?? generateName(),
-          teamId,
-          hostId: host.id,
-          template,
-          milliVcpus,
-          memoryMb,
-          diskMb,
-          labels: request.labels ?? [],
-          timeoutSeconds: timeoutSeconds ?? null,
-          desiredState: 'RUNNING',
-          status: 'PENDING',
-          placement,
-          idempotencyKey: request.idempotencyKey ?? null,
-          requestHash,
-          createdBy: viewer.userId,
-          createdAt: new Date(),
-        } as never)
-        .returningAll()
-        .executeTakeFirstOrThrow();
-      await record([
-        { subject: 'HOST', change: 'UPDATED', type: 'host.reserved', row: host },
-        { subject: 'SANDBOX', change: 'CREATED', type: 'sandbox.created', row },
-      ]);
-      return row;
+      },
+      fields: {
+        id: uuidv7(),
+        name: request.name ?? generateName(),
+        teamId,
+        template,
+        milliVcpus,
+        memoryMb,
+        diskMb,
+        labels: request.labels ?? [],
+        timeoutSeconds: timeoutSeconds ?? null,
+        desiredState: 'RUNNING',
+        status: 'PENDING',
+        idempotencyKey: request.idempotencyKey ?? null,
+        requestHash,
+        createdBy: viewer.id,
+        createdAt: new Date(),
+      },
     });
   }
 
@@ -227,15 +217,13 @@ export class SandboxService {
     authorize(viewer, 'host:read', host, 'host');
   }
 
-  async #byIdempotencyKey(teamId: string, key: string, requestHash: string): Promise<SandboxRow | undefined> {
-    const row = await this.#deps.database.query
+  async #byIdempotencyKey(teamId: string, key: string): Promise<SandboxRow | undefined> {
+    return this.#deps.database.query
       .selectFrom('Sandbox')
       .selectAll()
       .where('teamId', '=', teamId)
       .where('idempotencyKey', '=', key)
       .executeTakeFirst();
-    if (row && row.requestHash !== requestHash) throw new IdempotencyKeyReused();
-    return row;
   }
 
   #withCursor(sandbox: SandboxRow): SandboxWithCursor {
@@ -243,12 +231,16 @@ export class SandboxService {
   }
 
   #visible(viewer: Viewer, { hostId, teamId, status }: SandboxFilter) {
+    const teams = teamsWhere(viewer, 'sandbox:read');
     return this.#deps.database.query
       .selectFrom('Sandbox')
       .where('deletedAt', 'is', null)
-      .$if(!viewer.isAdmin, (q) => q.where('teamId', '=', sql<string>`any(${teamsOf(viewer)}::uuid[])`))
+      .$if(teams !== 'ALL', (q) => q.where('teamId', '=', sql<string>`any(${teams}::uuid[])`))
       .$if(hostId !== undefined, (q) => q.where('hostId', '=', hostId as string))
       .$if(teamId !== undefined, (q) => q.where('teamId', '=', teamId as string))
       .$if(status !== undefined, (q) => q.where('status', '=', status as SandboxStatus));
   }
 }
+
+const isOf = (viewer: Viewer, teamId: string): boolean =>
+  viewer.kind === 'API_KEY' ? viewer.teamId === teamId : viewer.roles.has(teamId);

@@ -1,7 +1,7 @@
-import { may, signedIn } from '../../kernel/authority.ts';
+import { may, signedIn, teamsWhere } from '../../kernel/authority.ts';
 import type { FleetContext } from '../builder.ts';
 import { ChangeStream, withDates } from '../../kernel/events/change-stream.ts';
-import { everyPage } from '../paging.ts';
+import { everyPage } from '../../kernel/paging.ts';
 import type { SandboxRow } from '../tables.ts';
 
 export interface SandboxStreamFilter {
@@ -19,6 +19,8 @@ export function sandboxChanges(
   { after, sandboxId, hostId, teamId }: SandboxStreamFilter,
 ): ChangeStream<SandboxRow> {
   const someone = signedIn(viewer);
+  // An API key without the scope is told so; silence would look like peace.
+  teamsWhere(someone, 'sandbox:read');
   return new ChangeStream({
     hub: services.hub,
     after,
@@ -28,7 +30,7 @@ export function sandboxChanges(
       (sandboxId === undefined || event.subjectId === sandboxId) &&
       (hostId === undefined || event.hostId === hostId) &&
       (teamId === undefined || event.teamId === teamId) &&
-      may(someone, 'sandbox:read', event),
+      may(someone, 'sandbox:read', { teamId: event.teamId }),
     snapshot: async () => {
       const rows = await everyPage((page) => services.sandboxes.list(someone, { hostId, teamId }, page));
       return sandboxId === undefined ? rows : rows.filter(({ id }) => id === sandboxId);

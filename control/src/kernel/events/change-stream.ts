@@ -3,6 +3,12 @@ import type { EventHub } from './event-hub.ts';
 import type { EventRow } from './event.entity.ts';
 
 export const STREAM_KINDS = ['CREATED', 'UPDATED', 'DELETED', 'RESET', 'SNAPSHOT', 'SNAPSHOT_COMPLETE'] as const;
+/** `ChangeKind`, as each subgraph with a subscription declares it. */
+export const CHANGE_KIND_ENUM = {
+  description:
+    'RESET: the cursor is past retention; what follows are SNAPSHOT events of all there is and then SNAPSHOT_COMPLETE: forget what is not among them.',
+  values: STREAM_KINDS,
+};
 export type StreamKind = (typeof STREAM_KINDS)[number];
 
 /** One item of a subscription. */

@@ -1,3 +1,4 @@
+import type { Client } from 'graphql-ws';
 import { createContext } from 'svelte';
 import { query } from '#lib/gql/client.ts';
 import { HostChangedSubscription, HostReadingsQuery, HostsQuery } from '#lib/hosts/host.operations.ts';
@@ -5,6 +6,9 @@ import type { Host } from '#lib/hosts/host.ts';
 import { connect, type ConnectionState } from '#lib/live/connection.ts';
 import { LiveCollection } from '#lib/live/live-collection.ts';
 import { follow, type FeedSource } from '#lib/live/live-feed.ts';
+import type { LiveNode } from '#lib/live/live-collection.ts';
+import { TeamCursorQuery } from '#lib/teams/team.operations.ts';
+import { watchTeams } from '#lib/teams/team-watch.ts';
 import { LiveList } from '#lib/live/live-list.svelte.ts';
 import { SandboxChangedSubscription, SandboxesQuery } from '#lib/sandboxes/sandbox.operations.ts';
 import type { Sandbox } from '#lib/sandboxes/sandbox.ts';
@@ -43,49 +47,71 @@ const sandboxSource: FeedSource<Sandbox, SandboxChanged> = {
   },
 };
 
-/** Everything the signed-in pages show live: one socket, the hosts and the sandboxes. */
+/** Everything the signed-in pages show live: one socket, and what is followed through it. */
 export class Fleet {
-  readonly hosts = new LiveList(new LiveCollection<Host>());
-  readonly sandboxes = new LiveList(new LiveCollection<Sandbox>());
+  readonly hosts: LiveList<Host>;
+  readonly sandboxes: LiveList<Sandbox>;
   #connection = $state.raw<ConnectionState>({ phase: 'connecting', since: Date.now(), lastContactAt: null });
+  readonly #abort = new AbortController();
+  readonly #socket: Client;
+  readonly #onUnauthorized: () => void;
   readonly #endings: (() => void)[] = [];
+  // Nothing is drawn from it.
+  // eslint-disable-next-line svelte/prefer-svelte-reactivity
+  readonly #teamListeners = new Set<(teamId: string | null) => void>();
   #watched: () => readonly string[] = () => [];
 
-  /** @param onUnauthorized the session is over; called at least once. */
-  constructor(onUnauthorized: () => void) {
+  /**
+   * @param onUnauthorized  the session is over; called at least once.
+   * @param onRightsChanged what the viewer belongs to or may do is another thing now, or may be.
+   */
+  constructor(onUnauthorized: () => void, onRightsChanged: () => Promise<unknown>) {
+    this.#onUnauthorized = onUnauthorized;
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
     const { client, dispose } = connect({
       url: `${scheme}://${location.host}/graphql`,
       onState: (state) => (this.#connection = state),
       onUnauthorized,
     });
-    const abort = new AbortController();
-    const shared = { socket: client, onUnauthorized };
-    const { hosts, sandboxes } = this;
-    void follow(
-      {
-        ...shared,
-        collection: hosts.collection,
-        source: hostSource,
-        onProblem: (problem) => (hosts.problem = problem),
-      },
-      abort.signal,
-    );
-    void follow(
-      {
-        ...shared,
-        collection: sandboxes.collection,
-        source: sandboxSource,
-        onProblem: (problem) => (sandboxes.problem = problem),
-      },
-      abort.signal,
-    );
+    this.#socket = client;
+    this.hosts = this.follow(hostSource, this.#abort.signal);
+    this.sandboxes = this.follow(sandboxSource, this.#abort.signal);
+    const onTeam = (teamId: string | null) => this.#teamListeners.forEach((listener) => listener(teamId));
+    const readCursor = async () => (await query(TeamCursorQuery, {})).teams.eventCursor;
+    void watchTeams({ socket: client, readCursor, onTeam, onRightsChanged, onUnauthorized }, this.#abort.signal);
     const timer = setInterval(() => void this.#readHosts(), READINGS_EVERY_MS);
     this.#endings.push(
-      () => abort.abort(),
+      () => this.#abort.abort(),
       dispose,
       () => clearInterval(timer),
     );
+  }
+
+  /** Follows one more list through the same socket, until the signal aborts. */
+  follow<T extends LiveNode, TChange>(source: FeedSource<T, TChange>, signal: AbortSignal): LiveList<T> {
+    const list = new LiveList(new LiveCollection<T>());
+    void follow(
+      {
+        collection: list.collection,
+        source,
+        socket: this.#socket,
+        onProblem: (problem) => (list.problem = problem),
+        onUnauthorized: this.#onUnauthorized,
+      },
+      AbortSignal.any([signal, this.#abort.signal]),
+    );
+    return list;
+  }
+
+  /**
+   * Hears of changes of teams, their members, invitations and keys.
+   *
+   * @param listener gets the team's id, or null when any of them may have changed.
+   * @returns the function that ends it.
+   */
+  onTeamChange(listener: (teamId: string | null) => void): () => void {
+    this.#teamListeners.add(listener);
+    return () => this.#teamListeners.delete(listener);
   }
 
   get connection(): ConnectionState {

@@ -19,7 +19,9 @@ export const hostKind: Record<HostKind, { label: string; tone: Tone }> = {
 
 /** Typed by string, so that a server that is older or newer than this build does not break it. */
 const conditionLabels: Readonly<Record<string, string>> = {
+  BYOC_DISABLED: 'BYOC is off',
   CORDONED: 'Cordoned',
+  CREATES_FAILING: 'Creates keep failing',
   DELETING: 'Being deleted',
   DISK_PRESSURE: 'Disk pressure',
   DRAINING: 'Draining',
@@ -27,7 +29,6 @@ const conditionLabels: Readonly<Record<string, string>> = {
   MEMORY_PRESSURE: 'Memory pressure',
   NOT_REGISTERED: 'Not registered yet',
   NO_RUNTIME: 'No runtime',
-  TEAM_NOT_BYOC: 'Team is not BYOC-enabled',
   TUNNEL_DOWN: 'Tunnel down',
   VERSION_SKEW: 'Version skew',
 };
@@ -49,4 +50,9 @@ export function mayManage(viewer: Viewer | null, host: Host): boolean {
   if (!viewer) return false;
   if (viewer.isAdmin) return true;
   return viewer.memberships.some(({ team, role }) => team.id === host.team?.id && role !== 'MEMBER');
+}
+
+/** What a host is found by. */
+export function hostWords(host: Host): readonly (string | null | undefined)[] {
+  return [host.name, host.teamName, host.kind, host.status, host.runtime?.name, host.arch];
 }

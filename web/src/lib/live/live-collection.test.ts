@@ -136,4 +136,15 @@ describe('a live collection', () => {
     collection.apply(event('CREATED', newThing({ id: 'c' })));
     expect(listener).toHaveBeenCalledTimes(1);
   });
+
+  it('takes further pages without going back on what events have said meanwhile', () => {
+    const collection = loaded(newThing({ id: 'b' }));
+    collection.apply(event('DELETED', null, 'gone'));
+    collection.apply(event('UPDATED', newThing({ id: 'b', revision: 3 })));
+    const cursor = collection.cursor;
+    collection.extend([newThing({ id: 'a' }), newThing({ id: 'b', revision: 2 }), newThing({ id: 'gone' })]);
+    expect(ids(collection)).toEqual(['a', 'b']);
+    expect(collection.get('b')?.revision).toBe(3);
+    expect(collection.cursor).toBe(cursor);
+  });
 });

@@ -87,6 +87,12 @@ export class LiveCollection<T extends LiveNode> {
     this.#changed();
   }
 
+  /** Takes nodes of a further page, read later than the list: what is known of them by events is newer. */
+  extend(nodes: Iterable<T>): void {
+    for (const node of nodes) this.#keepNewer(node);
+    this.#changed();
+  }
+
   /** Takes the next event of the subscription, in the order it came. */
   apply(event: LiveEvent<T>): void {
     this.#lastEventAt = this.now();

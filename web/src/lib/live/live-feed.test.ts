@@ -1,10 +1,10 @@
 import type { TypedDocumentNode } from '@urql/core';
-import type { Client, Sink, SubscribePayload } from 'graphql-ws';
 import { parse } from 'graphql';
 import { describe, expect, it, vi } from 'vitest';
 import { ApiError } from '#lib/gql/errors.ts';
 import { LiveCollection, type LiveEvent, type LiveNode } from './live-collection.ts';
-import { follow, readAll, type Page } from './live-feed.ts';
+import { follow, readAll, type FeedSource, type Page } from './live-feed.ts';
+import { newSocket } from './socket.fixture.ts';
 
 type Change = { change: LiveEvent<LiveNode> };
 
@@ -22,30 +22,16 @@ const newPage = (overrides: Partial<Page<LiveNode>> = {}): Page<LiveNode> => ({
   ...overrides,
 });
 
-/** Stands for graphql-ws: keeps what was subscribed, so that a test can be the server. */
-function newSocket() {
-  const streams: { payload: SubscribePayload; sink: Sink }[] = [];
-  const listeners: (() => void)[] = [];
-  const client = {
-    subscribe(payload: SubscribePayload, sink: Sink) {
-      streams.push({ payload, sink });
-      return () => sink.complete();
-    },
-    on(_event: string, listener: () => void) {
-      listeners.push(listener);
-      return () => listeners.splice(listeners.indexOf(listener), 1);
-    },
-  } as unknown as Client;
-  return { client, streams, reconnected: () => listeners.forEach((listener) => listener()) };
-}
-
-function newFeed(page = vi.fn(async () => newPage({ nodes: [newNode('a')] }))) {
+function newFeed(
+  page = vi.fn(async () => newPage({ nodes: [newNode('a')] })),
+  more: Partial<FeedSource<LiveNode, Change>> = {},
+) {
   const socket = newSocket();
   const collection = new LiveCollection<LiveNode>();
   const onProblem = vi.fn();
   const onUnauthorized = vi.fn();
   const abort = new AbortController();
-  const source = { page, subscription, toEvent: ({ change }: Change) => change };
+  const source = { page, subscription, toEvent: ({ change }: Change) => change, ...more };
   const ended = follow({ collection, source, socket: socket.client, onProblem, onUnauthorized }, abort.signal);
   return { socket, collection, onProblem, onUnauthorized, page, ended, abort };
 }
@@ -125,6 +111,27 @@ describe('following a list', () => {
       errors: [{ message: 'accounts is down', extensions: { code: 'UNAVAILABLE' } }] as never,
     });
     expect(collection.get('b')).toBeDefined();
+    abort.abort();
+    await ended;
+  });
+
+  it('reads the list again after a RESET whose snapshot would not be all of it', async () => {
+    const { socket, page, collection, abort, ended } = newFeed(undefined, { rereadOnReset: true });
+    await vi.waitFor(() => expect(socket.streams).toHaveLength(1));
+    socket.streams[0]!.sink.next({ data: { change: { kind: 'RESET', cursor: 'c5', id: null, node: null } } });
+    await vi.waitFor(() => expect(socket.streams).toHaveLength(2), { timeout: 3_000 });
+    expect(page).toHaveBeenCalledTimes(2);
+    expect(collection.items.map(({ id }) => id)).toEqual(['a']);
+    abort.abort();
+    await ended;
+  });
+
+  it('keeps the other variables of the subscription across events', async () => {
+    const { socket, abort, ended } = newFeed(undefined, { variables: { filter: { teamId: 't' } } });
+    await vi.waitFor(() => expect(socket.streams).toHaveLength(1));
+    const { payload, sink } = socket.streams[0]!;
+    sink.next({ data: { change: { kind: 'CREATED', cursor: 'c1', id: 'b', node: newNode('b') } } });
+    expect(payload.variables).toEqual({ filter: { teamId: 't' }, after: 'c1' });
     abort.abort();
     await ended;
   });

@@ -11,11 +11,18 @@ export interface Page<T> {
   readonly eventCursor: string;
 }
 
+/** A subscription that goes on from a cursor. */
+export type CursorSubscription<TChange> = TypedDocumentNode<TChange, { after?: string | null | undefined }>;
+
 export interface FeedSource<T extends LiveNode, TChange> {
   /** Reads one page of the list. */
   readonly page: (after: string | null) => Promise<Page<T>>;
-  readonly subscription: TypedDocumentNode<TChange, { after?: string | null | undefined }>;
+  readonly subscription: CursorSubscription<TChange>;
+  /** Of the subscription, besides `after`. */
+  readonly variables?: Readonly<Record<string, unknown>>;
   readonly toEvent: (change: TChange) => LiveEvent<T>;
+  /** A RESET makes the list be read again, instead of waiting for a snapshot that is not all of it. */
+  readonly rereadOnReset?: boolean;
 }
 
 export interface FeedOptions<T extends LiveNode, TChange> {
@@ -65,25 +72,65 @@ export async function follow<T extends LiveNode, TChange>(
   }
 }
 
-function stream<T extends LiveNode, TChange>(
+async function stream<T extends LiveNode, TChange>(
   { collection, source, socket }: FeedOptions<T, TChange>,
   signal: AbortSignal,
   onEvent: () => void,
 ): Promise<void> {
+  await streamEvents(
+    {
+      socket,
+      subscription: source.subscription,
+      variables: source.variables ?? {},
+      after: collection.cursor,
+      onConnected: () => collection.resumed(),
+      next: (change) => {
+        const event = source.toEvent(change);
+        if (event.kind === 'RESET' && source.rereadOnReset) return END;
+        collection.apply(event);
+        onEvent();
+        return collection.cursor;
+      },
+    },
+    signal,
+  );
+}
+
+/** Leaves a stream. */
+export const END = Symbol('end');
+
+export interface StreamOptions<TChange> {
+  readonly socket: Client;
+  readonly subscription: CursorSubscription<TChange>;
+  readonly variables?: Readonly<Record<string, unknown>>;
+  readonly after: string | null;
+  /** The socket is there again; the stream goes on from the last cursor. */
+  readonly onConnected?: () => void;
+  /** @returns where to go on from after a reconnect, or {@link END} to leave. */
+  readonly next: (change: TChange) => string | null | typeof END;
+}
+
+/**
+ * Follows one subscription across reconnects, from the last cursor each time.
+ *
+ * @returns when the server ends it, which it does when the viewer's rights have changed.
+ * @throws ApiError
+ */
+export function streamEvents<TChange>(options: StreamOptions<TChange>, signal: AbortSignal): Promise<void> {
   // INVARIANT: graphql-ws serialises this very object again at each reconnect, so keeping `after` current in it is
   // what makes a reconnect gap-free.
-  const variables: { after: string | null } = { after: collection.cursor };
-  const payload: SubscribePayload = { query: stringifyDocument(source.subscription), variables };
+  const variables: Record<string, unknown> & { after: string | null } = { ...options.variables, after: options.after };
+  const payload: SubscribePayload = { query: stringifyDocument(options.subscription), variables };
   return new Promise((resolve, reject) => {
-    const forget = socket.on('connected', () => collection.resumed());
-    const end = socket.subscribe<TChange>(payload, {
+    const forget = options.socket.on('connected', () => options.onConnected?.());
+    const end = options.socket.subscribe<TChange>(payload, {
       next: (result) => {
         const errors = (result.errors ?? []) as readonly WireError[];
         if (errors.length && !isUsable(result.data, errors)) return fail(ApiError.fromGraphQL(errors));
         if (!result.data) return;
-        collection.apply(source.toEvent(result.data));
-        variables.after = collection.cursor;
-        onEvent();
+        const cursor = options.next(result.data);
+        if (cursor === END) return end();
+        variables.after = cursor;
       },
       error: fail,
       complete: () => {
@@ -114,7 +161,8 @@ function asError(reason: unknown): Error {
   return new ApiError('UNAVAILABLE', 'The live connection failed.', { cause: reason });
 }
 
-function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+/** Resolves after a while, or at once when the signal aborts. */
+export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, milliseconds);
     signal.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true });

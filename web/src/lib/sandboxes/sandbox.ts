@@ -1,5 +1,4 @@
 import type { SandboxFieldsFragment, SandboxStatus } from '#lib/gql/generated/graphql.ts';
-import { formatMb, formatNumber } from '#lib/ui/format.ts';
 import type { Tone } from '#lib/ui/tone.ts';
 
 /** A sandbox as the dashboard knows it. */
@@ -19,11 +18,6 @@ export const sandboxStatus: Record<SandboxStatus, { label: string; tone: Tone; m
   ERROR: { label: 'Error', tone: 'bad' },
 };
 
-/** "1 vCPU · 512 MB · 1 GB disk". */
-export function sandboxSize(sandbox: Pick<Sandbox, 'vcpus' | 'memoryMb' | 'diskMb'>): string {
-  return `${formatNumber(sandbox.vcpus)} vCPU · ${formatMb(sandbox.memoryMb)} · ${formatMb(sandbox.diskMb)} disk`;
-}
-
 /** Whether it still holds resources on a host. */
 export function isLive(sandbox: Pick<Sandbox, 'status'>): boolean {
   return sandbox.status !== 'STOPPED' && sandbox.status !== 'ERROR';
@@ -31,12 +25,18 @@ export function isLive(sandbox: Pick<Sandbox, 'status'>): boolean {
 
 /** Names of the placement filters in words; one that this build does not know is shown as it is. */
 const filterLabels: Readonly<Record<string, string>> = {
-  REQUESTED_HOST: 'Not the chosen host',
-  STATUS: 'Not online',
-  TUNNEL: 'Tunnel down',
-  CORDONED: 'Cordoned',
-  RUNTIME: 'No runtime',
+  ARCH: 'Another architecture',
+  BYOC_DISABLED: 'BYOC is off for its team',
   CAPACITY: 'Not enough free capacity',
+  CORDONED: 'Cordoned',
+  CREATES_FAILING: 'Creates keep failing there',
+  FAILED_BEFORE: 'This sandbox has failed there',
+  LABELS: 'Other labels',
+  REQUESTED_HOST: 'Not the chosen host',
+  RUNTIME: 'No runtime',
+  STATUS: 'Not online',
+  TEMPLATE: 'Without the template',
+  TUNNEL: 'Tunnel down',
 };
 
 export function rejectionLabel(filter: string): string {

@@ -17,6 +17,23 @@ export const ViewerQuery = graphql(/* GraphQL */ `
           isByoc
         }
       }
+      invitations {
+        id
+        teamName
+        role
+        expiresAt
+      }
+    }
+  }
+`);
+
+export const SignInMethodsQuery = graphql(/* GraphQL */ `
+  query SignInMethods {
+    signInMethods {
+      password
+      oidc {
+        name
+      }
     }
   }
 `);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatCountdown, formatDuration, formatMb, formatSpan, plural } from './format.ts';
+import { formatCountdown, formatDuration, formatLeft, formatMb, formatSpan, plural } from './format.ts';
 
 describe('formatting', () => {
   it('names a span by its largest unit and never goes below zero', () => {
@@ -9,6 +9,17 @@ describe('formatting', () => {
       '2 min',
       '2 h',
       '9 d',
+    ]);
+  });
+
+  it('rounds the time left up', () => {
+    const day = 86_400_000;
+    expect([7 * day - 5, 90 * day, 59_500, 3_600_001, 0].map(formatLeft)).toEqual([
+      '7 d',
+      '90 d',
+      '1 min',
+      '2 h',
+      '0 s',
     ]);
   });
 

@@ -12,6 +12,12 @@ export function formatSpan(milliseconds: number): string {
   return `${Math.floor(span / DAY)} d`;
 }
 
+/** The time left, rounded up to its largest unit: what ends in 6 days and 23 hours ends in "7 d". */
+export function formatLeft(milliseconds: number): string {
+  const unit = milliseconds < MINUTE ? SECOND : milliseconds < HOUR ? MINUTE : milliseconds < 2 * DAY ? HOUR : DAY;
+  return formatSpan(Math.ceil(milliseconds / unit) * unit);
+}
+
 /** A span that counts down to the second: "59:07". */
 export function formatCountdown(milliseconds: number): string {
   const seconds = Math.max(0, Math.ceil(milliseconds / SECOND));
@@ -34,6 +40,23 @@ export function formatNumber(value: number): string {
 /** Local date and time, for titles and facts. */
 export function formatDateTime(iso: string): string {
   return new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' }).format(new Date(iso));
+}
+
+/** Local date and time to the second, short enough for a column: "25 Nov, 14:03:07". */
+export function formatMoment(iso: string): string {
+  return new Intl.DateTimeFormat(undefined, {
+    day: 'numeric',
+    month: 'short',
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    hourCycle: 'h23',
+  }).format(new Date(iso));
+}
+
+/** Local date: "Nov 25, 2026". */
+export function formatDate(iso: string): string {
+  return new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' }).format(new Date(iso));
 }
 
 /** Milliseconds a person can compare: "12 ms", "1.4 s". */

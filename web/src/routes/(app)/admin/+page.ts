@@ -1,4 +1,4 @@
 import { redirect } from '@sveltejs/kit';
 import { links } from '#lib/links.ts';
 
-export const load = () => redirect(307, links.home());
+export const load = () => redirect(307, links.adminHosts());

@@ -1,0 +1,246 @@
+import type { CredentialState, Refusal } from '@rookery/control/fleet/enrolment/credential.state.ts';
+
+/** Credentials as an agent holds them. */
+export interface Held {
+  readonly refreshToken: string;
+  readonly accessToken: string;
+}
+
+export interface Proven {
+  readonly key: number;
+  readonly sequence: number;
+  readonly machineId: string | null;
+}
+
+export type Issued =
+  | { readonly issued: Held }
+  | { readonly refused: Refusal | 'HOST_DELETED' | 'PROOF_INVALID'; readonly lastSequence?: number | undefined };
+
+/** Control's enrolment of one host: the pure decisions over rows in memory, or the real service. */
+export interface ControlSide {
+  register(request: Proven & { readonly token: string; readonly claims: boolean }): Promise<Issued>;
+  refresh(request: Proven & { readonly refreshToken: string }): Promise<Issued>;
+  /** Whether a request with the access token is let in. */
+  use(accessToken: string): Promise<boolean>;
+  /** A new registration token; undefined when it is refused. */
+  regenerate(options: { resolveQuarantine: boolean; replaceCredentials: boolean }): Promise<string | undefined>;
+  state(): Promise<CredentialState>;
+  /** The refresh tokens that would renew now. */
+  live(): Promise<string[]>;
+}
+
+type Message =
+  | { readonly kind: 'register'; readonly body: Parameters<ControlSide['register']>[0] }
+  | { readonly kind: 'refresh'; readonly body: Parameters<ControlSide['refresh']>[0] }
+  | { readonly kind: 'use'; readonly body: string };
+
+interface InFlight {
+  readonly message: Message;
+  readonly call: number;
+}
+
+/** One machine with an agent on it: what is on its disk outlives its process, nothing else does. */
+export class AgentModel {
+  readonly key: number;
+  machineId: string | null;
+  /** What is on disk. */
+  saved: Held | undefined;
+  #sequence = 0;
+  /** What the process has, beyond that. */
+  received: Held | undefined;
+  outstanding: number | undefined;
+  token: string | undefined;
+  /** The token that it registered with, as a boot script or a shell's history has it. */
+  spentToken: string | undefined;
+
+  constructor(key: number, machineId: string | null) {
+    this.key = key;
+    this.machineId = machineId;
+  }
+
+  /** The state directory on another machine. */
+  copy(machineId: string | null): AgentModel {
+    const copy = new AgentModel(this.key, machineId);
+    copy.saved = this.saved;
+    copy.#sequence = this.#sequence;
+    return copy;
+  }
+
+  prove(clock: number): Proven {
+    this.#sequence = Math.max(this.#sequence + 1, clock);
+    return { key: this.key, sequence: this.#sequence, machineId: this.machineId };
+  }
+
+  /** Control has seen a higher number than ours; the process counts on above it. */
+  exceed(sequence: number): void {
+    this.#sequence = Math.max(this.#sequence, sequence);
+  }
+
+  crash(): void {
+    this.received = undefined;
+    this.outstanding = undefined;
+    this.token = undefined;
+  }
+}
+
+/** How a delivered request ends. `crash-…`: control dies before or after its commit, and answers nobody. */
+export type Delivery = 'answered' | 'crash-before-commit' | 'crash-after-commit';
+
+/** Agents, control and a network that loses, doubles, delays and reorders whatever it likes. */
+export class World {
+  readonly control: ControlSide;
+  /** Requests that may still arrive, each any number of times. */
+  readonly requests: InFlight[] = [];
+  readonly answers: { readonly call: number; readonly answer: Issued }[] = [];
+  clock = 1_000;
+  #calls = 0;
+
+  constructor(control: ControlSide) {
+    this.control = control;
+  }
+
+  /** The agent asks for credentials: with what it has saved, or else with its token. Nothing while it waits for an answer. */
+  ask(agent: AgentModel): void {
+    if (agent.outstanding !== undefined || agent.received) return;
+    const proven = agent.prove(this.clock);
+    if (agent.token !== undefined)
+      this.#send(agent, {
+        kind: 'register',
+        body: { ...proven, token: agent.token, claims: agent.saved !== undefined },
+      });
+    else if (agent.saved)
+      this.#send(agent, { kind: 'refresh', body: { ...proven, refreshToken: agent.saved.refreshToken } });
+  }
+
+  /** A heartbeat or any other request with what the agent has saved. */
+  use(agent: AgentModel): void {
+    if (agent.saved) this.requests.push({ message: { kind: 'use', body: agent.saved.accessToken }, call: -1 });
+  }
+
+  /** A request arrives; it stays in flight and may arrive again. @returns what control said, if it said anything. */
+  async deliver(index: number, how: Delivery): Promise<Issued | boolean | undefined> {
+    const request = this.requests[index];
+    if (!request || how === 'crash-before-commit') return undefined;
+    const { message, call } = request;
+    if (message.kind === 'use') return this.control.use(message.body);
+    const answer =
+      message.kind === 'register'
+        ? await this.control.register(message.body)
+        : await this.control.refresh(message.body);
+    if (how === 'answered') this.answers.push({ call, answer });
+    return answer;
+  }
+
+  /** An answer arrives, and counts only for a process that still waits for it. */
+  take(index: number, agents: readonly AgentModel[]): void {
+    const [taken] = this.answers.splice(index, 1);
+    const agent = agents.find(({ outstanding }) => taken && outstanding === taken.call);
+    if (!agent || !taken) return;
+    agent.outstanding = undefined;
+    if ('issued' in taken.answer) agent.received = taken.answer.issued;
+    else if (taken.answer.lastSequence !== undefined) agent.exceed(taken.answer.lastSequence);
+  }
+
+  /** What was received is on disk, and used only from now on. */
+  persist(agent: AgentModel): void {
+    if (!agent.received) return;
+    agent.saved = agent.received;
+    agent.received = undefined;
+    agent.spentToken = agent.token ?? agent.spentToken;
+    agent.token = undefined;
+  }
+
+  /** One exchange on a network that works. @returns whether the agent is let in afterwards. */
+  async exchange(agent: AgentModel): Promise<boolean> {
+    agent.outstanding = undefined;
+    agent.received = undefined;
+    this.ask(agent);
+    this.clock += 1;
+    await this.deliver(this.requests.length - 1, 'answered');
+    this.take(this.answers.length - 1, [agent]);
+    this.persist(agent);
+    return agent.saved !== undefined && (await this.control.use(agent.saved.accessToken));
+  }
+
+  #send(agent: AgentModel, message: Message): void {
+    const call = ++this.#calls;
+    agent.outstanding = call;
+    this.requests.push({ message, call });
+  }
+}
+
+/** One thing that happens; `pick` chooses among what it can happen to. */
+export interface Step {
+  readonly what: (typeof STEPS)[number];
+  readonly pick: number;
+}
+
+export const STEPS = [
+  'ask',
+  'deliver-newest',
+  'deliver-any',
+  'deliver-and-crash-before-commit',
+  'deliver-and-crash-after-commit',
+  'take-newest',
+  'take-any',
+  'give-up',
+  'persist',
+  'disk-full',
+  'use',
+  'crash',
+  'credentials-file-removed',
+  'reboot-clock',
+  'operator',
+] as const;
+
+/** Lets a step happen, to one of the agents. Steps that cannot happen do not. */
+export async function happen(world: World, agents: readonly AgentModel[], { what, pick }: Step): Promise<void> {
+  const agent = agents[pick % agents.length] as AgentModel;
+  const { requests, answers } = world;
+  world.clock += 1;
+  switch (what) {
+    case 'ask':
+      return world.ask(agent);
+    case 'deliver-newest':
+      return void (await world.deliver(requests.length - 1, 'answered'));
+    case 'deliver-any':
+      return void (await world.deliver(pick % Math.max(requests.length, 1), 'answered'));
+    case 'deliver-and-crash-before-commit':
+      return void (await world.deliver(requests.length - 1, 'crash-before-commit'));
+    case 'deliver-and-crash-after-commit':
+      return void (await world.deliver(requests.length - 1, 'crash-after-commit'));
+    case 'take-newest':
+      return world.take(answers.length - 1, agents);
+    case 'take-any':
+      return world.take(pick % Math.max(answers.length, 1), agents);
+    case 'give-up':
+      agent.outstanding = undefined;
+      return;
+    case 'persist':
+      return world.persist(agent);
+    case 'disk-full':
+      agent.received = undefined;
+      return;
+    case 'use':
+      return world.use(agent);
+    case 'crash':
+      return agent.crash();
+    case 'credentials-file-removed':
+      // The key and the sequence are files of their own.
+      if (agent.spentToken === undefined) return;
+      agent.crash();
+      agent.saved = undefined;
+      agent.token = agent.spentToken;
+      return;
+    case 'reboot-clock':
+      world.clock = (pick % 5_000) + 1;
+      return;
+    case 'operator': {
+      const token = await world.control.regenerate({
+        resolveQuarantine: false,
+        replaceCredentials: pick % 3 === 0,
+      });
+      if (token !== undefined) agent.token = token;
+    }
+  }
+}
