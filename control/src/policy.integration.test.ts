@@ -13,7 +13,7 @@ import type { Control } from './app.ts';
 import { toCursor } from './kernel/events/change-stream.ts';
 import type { EventTables } from './kernel/events/event.entity.ts';
 import { fleetSchema } from './fleet/fleet.ts';
-import type { Evidence, Verdict } from './fleet/monitor/monitor.state.ts';
+import type { Evidence, FleetState, Verdict } from './fleet/monitor/monitor.state.ts';
 import type { Term } from './kernel/leadership.ts';
 import { toGlobalId, type GlobalIdType } from './kernel/global-id.ts';
 import { nodesSchema } from './nodes/nodes.ts';
@@ -100,12 +100,21 @@ async function outcomes(
   return found;
 }
 
+/** What a pass of the monitor writes. */
+async function judgeFleet(state: FleetState): Promise<void> {
+  const term = { epoch: 1, fence: async () => {} } as unknown as Term;
+  const counts = { heard: 0, silent: 1, lost: 0, unreachable: 0 } as Evidence;
+  const verdict = { state, reason: state === 'NORMAL' ? null : 'MASS_SILENCE' } as Verdict;
+  await control.fleet.services.health.publish(term, verdict, counts);
+}
+
 const rowsOf = (kind: string) => Object.entries(OPERATIONS).filter(([name]) => name.startsWith(kind));
 
 describe('reading', () => {
   let world: World;
   beforeAll(async () => {
     world = await newWorld(control, agent.accessToken);
+    await judgeFleet('NORMAL');
     // So that there is something on the team's trail.
     const rename = parse('mutation ($t: ID!) { renameTeam(input: { teamId: $t, name: "Mine" }) { __typename } }');
     await control.execute('accounts', { document: rename, variables: { t: world.ids.team } }, world.callers.owner);
@@ -181,14 +190,6 @@ describe('hearing', () => {
     });
   }
 
-  /** What the monitor writes when it holds back. */
-  async function freeze(): Promise<void> {
-    const term = { epoch: 1, fence: async () => {} } as unknown as Term;
-    const counts = { heard: 0, silent: 1, lost: 0, unreachable: 0 } as Evidence;
-    const { health } = control.fleet.services;
-    await health.publish(term, { state: 'FROZEN', reason: 'MASS_SILENCE' } as Verdict, counts);
-  }
-
   /** Something happens to the team, its host and its sandbox, and then the same to the other team's; then the member signs out of somewhere. */
   async function changeEverything({ ids, callers, memberSession }: World): Promise<void> {
     const run = async (subgraph: string, mutation: string, caller: Caller, variables: object = {}) => {
@@ -210,6 +211,7 @@ describe('hearing', () => {
       await settled();
     }
     await run('accounts', 'mutation { signOut }', memberSession);
-    await freeze();
+    await judgeFleet('NORMAL');
+    await judgeFleet('FROZEN');
   }
 });
