@@ -3,7 +3,7 @@ import { sql, type QueryExecutorProvider } from 'kysely';
 import pg from 'pg';
 
 /** Any constant; the same in every replica. */
-const LEADER_LOCK = 7_665_703;
+const LEADER_LOCK = 7_665_704;
 
 /** How often the leader shows the database that it lives and the others ask whether it still does, in ms. Longer leaves the fleet without a judge for longer. */
 const PING_MS = 1_000;
