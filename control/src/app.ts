@@ -112,6 +112,7 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
       database,
       events,
       hub,
+      audit,
       keys,
       accounts: accounts.port,
       loops,

@@ -6,6 +6,7 @@ import type { GraphQLSchema } from 'graphql';
 import type { DatabaseConnection } from '../database/database.ts';
 import type { Leadership } from '../kernel/leadership.ts';
 import type { LoopDriver } from '../kernel/loops.ts';
+import type { AuditLog } from '../kernel/audit/audit-log.ts';
 import type { AccountsPort, FleetPort } from '../kernel/ports.ts';
 import type { SigningKeys } from '../kernel/signing-keys.ts';
 import type { Subgraph } from '../kernel/subgraph.ts';
@@ -15,6 +16,7 @@ import type { AgentChannelServices } from './agent-channel/agent-channel.schema.
 import { Heartbeats } from './agent-channel/heartbeat.service.ts';
 import { createFleetBuilder, type FleetContext, type FleetServices } from './builder.ts';
 import { CredentialIssuer, type CredentialLifetimes } from './enrolment/credential.issuer.ts';
+import { EnrolmentAudit } from './enrolment/enrolment.audit.ts';
 import { Enrolment } from './enrolment/enrolment.service.ts';
 import { addHostTokens } from './enrolment/host-token.schema.ts';
 import { HostTokens } from './enrolment/host-token.service.ts';
@@ -66,6 +68,7 @@ export interface FleetDeps {
   readonly database: DatabaseConnection;
   readonly events: EventLog;
   readonly hub: EventHub;
+  readonly audit: AuditLog;
   readonly keys: SigningKeys;
   readonly accounts: AccountsPort;
   readonly loops: LoopDriver;
@@ -201,7 +204,14 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     orphanMinAgeMs: settings.orphanMinAgeMs,
   });
   const issuer = new CredentialIssuer(keys, settings.lifetimes);
-  const enrolment = new Enrolment({ database, events, issuer, disconnect, log: log.child({ part: 'enrolment' }) });
+  const enrolment = new Enrolment({
+    database,
+    events,
+    issuer,
+    audit: new EnrolmentAudit(database, deps.audit),
+    disconnect,
+    log: log.child({ part: 'enrolment' }),
+  });
   // What a killed process has left is taken up at once, not at the loop's first turn.
   const resuming = deletion
     .resume()

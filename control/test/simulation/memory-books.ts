@@ -98,7 +98,7 @@ export class MemoryBooks implements FleetBooks {
           hostIds.includes(row.hostId) &&
           row.deletedAt === null &&
           (row.desiredState === 'DESTROYED' ||
-            (row.desiredState === 'RUNNING' && row.status === 'PAUSED') ||
+            (row.desiredState === 'RUNNING' && (row.status === 'PAUSED' || row.status === 'RESUMING')) ||
             (row.desiredState === 'PAUSED' && row.status === 'PAUSING') ||
             (!(ENDED_STATUSES as readonly string[]).includes(row.status) && row.observedGeneration < row.generation)),
       )
