@@ -14,7 +14,7 @@ import { buildWhatIsMissing } from './embedded/build.ts';
 import { claimDataDirectory } from './embedded/data-dir.ts';
 import { startDevServer } from './embedded/dev-server.ts';
 import { startLocalAgent } from './embedded/local-agent.ts';
-import { whenHostSettles } from './embedded/local-host.ts';
+import { whenHostIsDeleted, whenHostSettles } from './embedded/local-host.ts';
 import { ensureOciRuntime } from './embedded/oci-runtime.ts';
 import { bold, dim, done, step, warn } from './embedded/terminal.ts';
 
@@ -94,6 +94,9 @@ async function up(stopped: AbortSignal): Promise<void> {
     const dashboardUrl = isDev ? running.use(await startDevServer(gateway.port)).url : gateway.url;
     announce(dashboardUrl, control, performance.now() - started);
   }
+  void whenHostIsDeleted(control, agent.hostId, stopped).then((isDeleted) => {
+    if (isDeleted) warn('This machine’s host was deleted; restart to register it again.');
+  });
 
   const problem = await Promise.race(ends);
   console.log('\nStopping; sandboxes on this machine are paused until the next start.');

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Control } from '@rookery/control/app.ts';
 import { hostConditions, type HostConditionType } from '@rookery/control/fleet/hosts/host.state.ts';
 
@@ -8,6 +9,24 @@ const POLL_MS = 50;
 
 /** Conditions that pass by themselves while an agent starts. */
 const ON_THE_WAY: readonly HostConditionType[] = ['NOT_REGISTERED', 'TUNNEL_DOWN', 'HEARTBEAT_MISSED'];
+
+/** How soon it is noticed that the local host was deleted, in ms; each look is one small query. */
+const DELETION_POLL_MS = 2_000;
+
+/**
+ * Resolves with true when the local host has been deleted, by whomever.
+ *
+ * @param signal ends the waiting, with false.
+ */
+export async function whenHostIsDeleted(control: Control, hostId: string, signal: AbortSignal): Promise<boolean> {
+  while (!signal.aborted) {
+    // A database that cannot be asked says nothing about the host.
+    const exists = await control.fleet.services.hosts.findForControl(hostId).catch(() => 'unknown');
+    if (!exists) return !signal.aborted;
+    await sleep(DELETION_POLL_MS, undefined, { signal, ref: false }).catch(() => {});
+  }
+  return false;
+}
 
 /** Waits until the local host takes sandboxes, or has said why it does not. */
 export async function whenHostSettles(

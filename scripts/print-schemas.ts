@@ -8,11 +8,16 @@ import { nodesSchema } from '@rookery/control/nodes/nodes.ts';
 
 /**
  * Prints the schemas that are committed: the public API, the supergraph that the gateway loads, and
- * the private agent channel. With `--check` it only says whether they are up to date.
+ * the two private schemas of the agent protocol. With `--check` it only says whether they are up to date.
  */
 const generated = new Map([
   ...(await publicSchemas()),
   ['control/agent-channel.graphql', printed(agentChannelSchema())],
+  // Written by hand, for agents resolve it by name; here it is put in order.
+  [
+    'agent/schema.graphql',
+    printed(buildSchema(await readFile(new URL('../agent/schema.graphql', import.meta.url), 'utf8'))),
+  ],
 ]);
 
 const check = process.argv.includes('--check');

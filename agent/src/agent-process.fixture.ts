@@ -69,6 +69,11 @@ export class AgentMachine implements AsyncDisposable {
     return answer.applySandbox;
   }
 
+  async remove(generation: number): Promise<void> {
+    const mutation = 'mutation ($generation: Int!) { removeSandbox(id: "box", generation: $generation) { existed } }';
+    await ask(await this.control.tunnel(), mutation, { generation });
+  }
+
   async inventory(): Promise<Inventory> {
     const query = '{ inventory { epoch sandboxes { id generation status statusReason } } }';
     return (await ask<{ inventory: Inventory }>(await this.control.tunnel(), query)).inventory;

@@ -128,7 +128,7 @@ describe('rookery-agent', () => {
     expect(await apply({ desiredState: 'RUNNING' }, 3)).toMatchObject({ status: 'RUNNING', generation: 3 });
   });
 
-  it('notices that a container was killed, starts it again only by a newer generation, and keeps its disk', async () => {
+  it('notices that a container was killed, and starts it again by no generation: what has ended has ended', async () => {
     const { stdout } = await run('runc', ['--root', join(directory.path, 'oci/runc'), 'state', 'box']);
     process.kill((JSON.parse(stdout) as { pid: number }).pid, 'SIGKILL');
     await vi.waitFor(
@@ -140,8 +140,7 @@ describe('rookery-agent', () => {
       10_000,
     );
     expect(await apply({}, 3)).toMatchObject({ status: 'STOPPED' });
-    expect(await apply({}, 4)).toMatchObject({ status: 'RUNNING', statusReason: null });
-    expect(await exec('cat', '/root/note')).toBe('kept\n');
+    expect(await apply({}, 4)).toMatchObject({ status: 'STOPPED', statusReason: 'its process ended' });
   }, 20_000);
 
   it('says why a sandbox could not be created, and leaves nothing of it', async () => {

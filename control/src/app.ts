@@ -108,6 +108,7 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
       database,
       events,
       hub,
+      audit,
       keys,
       accounts: accounts.port,
       loops,

@@ -217,9 +217,9 @@ describe('accounts', () => {
   });
 
   it('a new signing key logs nobody out', async () => {
-    const before = story.use(await Api.signIn(rookery.url, 'mona@example.com', PASSWORD));
+    mona = story.use(await Api.signIn(rookery.url, 'mona@example.com', PASSWORD));
     expect(await control('keys', 'rotate', '--purpose', 'session')).toContain('A new key signs for session');
-    expect(await before.request('query { viewer { isAdmin } }')).toEqual({ viewer: { isAdmin: false } });
+    expect(await mona.request('query { viewer { isAdmin } }')).toEqual({ viewer: { isAdmin: false } });
     expect(await root.request('query { viewer { isAdmin } }')).toEqual({ viewer: { isAdmin: true } });
   });
 

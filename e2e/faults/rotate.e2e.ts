@@ -27,7 +27,7 @@ describe('renewing credentials, while things go wrong', () => {
   it('goes on with the old ones however often an answer is lost: once, twice, up to twenty times in a row', async () => {
     const machine = await site.machine('lost-renewals');
     const host = await site.hostOn(machine, 'lost-renewals');
-    for (const times of [1, 2, 6, 20]) {
+    for (const times of [1, 2, 20]) {
       const { refreshToken } = await machine.saved();
       const lost = site.proxy.fault({ kind: 'drop-response' }, 'RefreshHostCredentials', times);
       await lost.reached(times);
@@ -42,7 +42,7 @@ describe('renewing credentials, while things go wrong', () => {
     const machine = await site.machine('killed');
     const host = await site.hostOn(machine, 'killed');
     const left = new Set<string>();
-    for (let round = 0; round < 6; round++) {
+    for (let round = 0; round < 4; round++) {
       // In turn when the answer has left for the agent, and when the agent has begun to write it down.
       const struck = round % 2 === 0 ? onAnswer() : onWrite(machine.stateDir);
       await struck;
@@ -80,24 +80,23 @@ describe('renewing credentials, while things go wrong', () => {
     await run('umount', [machine.stateDir]);
   });
 
-  it.each([
-    ['a day slow', -DAY_MS],
-    ['a day fast', DAY_MS],
-  ])('does not mind a clock that is %s, nor one that is put right', async (which, offset) => {
-    const name = `clock-${which.split(' ').at(-1)}`;
-    const machine = await site.machine(name);
-    const host = await site.hostOn(machine, name, shiftedClock(offset));
-    await machine.untilRenewed();
-    await machine.kill();
-    machine.run();
-    await site.untilOnline(host.id);
-    await machine.untilRenewed();
-    await machine.kill();
-    machine.run(shiftedClock(-offset));
-    await site.untilOnline(host.id);
-    await machine.untilRenewed();
-    await expectUnharmed(host.id, machine);
-    await machine.agent.stop();
+  it('does not mind clocks that are a day slow or a day fast, nor that they are put right, and wrong again', async () => {
+    await Promise.all(
+      [-DAY_MS, DAY_MS].map(async (offset) => {
+        const name = `clock-${offset < 0 ? 'slow' : 'fast'}`;
+        const machine = await site.machine(name);
+        const host = await site.hostOn(machine, name, shiftedClock(offset));
+        await machine.untilRenewed();
+        for (const clock of [{}, shiftedClock(-offset)]) {
+          await machine.kill();
+          machine.run(clock);
+          await site.untilOnline(host.id);
+          await machine.untilRenewed();
+        }
+        await expectUnharmed(host.id, machine);
+        await machine.agent.stop();
+      }),
+    );
   });
 
   function onAnswer(): Promise<void> {

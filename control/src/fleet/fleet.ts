@@ -5,6 +5,7 @@ import DataLoader from 'dataloader';
 import type { GraphQLSchema } from 'graphql';
 import type { DatabaseConnection } from '../database/database.ts';
 import type { LoopDriver } from '../kernel/loops.ts';
+import type { AuditLog } from '../kernel/audit/audit-log.ts';
 import type { AccountsPort, FleetPort } from '../kernel/ports.ts';
 import type { SigningKeys } from '../kernel/signing-keys.ts';
 import type { Subgraph } from '../kernel/subgraph.ts';
@@ -16,6 +17,7 @@ import { Departures } from './agent-channel/departure.service.ts';
 import { Heartbeats } from './agent-channel/heartbeat.service.ts';
 import { createFleetBuilder, type FleetContext, type FleetServices } from './builder.ts';
 import { CredentialIssuer, type CredentialLifetimes } from './enrolment/credential.issuer.ts';
+import { EnrolmentAudit } from './enrolment/enrolment.audit.ts';
 import { Enrolment } from './enrolment/enrolment.service.ts';
 import { addHostTokens } from './enrolment/host-token.schema.ts';
 import { HostTokens } from './enrolment/host-token.service.ts';
@@ -63,6 +65,7 @@ export interface FleetDeps {
   readonly database: DatabaseConnection;
   readonly events: EventLog;
   readonly hub: EventHub;
+  readonly audit: AuditLog;
   readonly keys: SigningKeys;
   readonly accounts: AccountsPort;
   readonly loops: LoopDriver;
@@ -174,7 +177,14 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     unreachableAfterMs: settings.unreachableAfterMs,
   });
   const issuer = new CredentialIssuer(keys, settings.lifetimes);
-  const enrolment = new Enrolment({ database, events, issuer, disconnect, log: log.child({ part: 'enrolment' }) });
+  const enrolment = new Enrolment({
+    database,
+    events,
+    issuer,
+    audit: new EnrolmentAudit(database, deps.audit),
+    disconnect,
+    log: log.child({ part: 'enrolment' }),
+  });
   const departures = new Departures({ database, events, enrolment, disconnect });
   // What a killed process has left is taken up at once, not at the loop's first turn.
   const resuming = deletion

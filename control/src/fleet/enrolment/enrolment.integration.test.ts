@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startTestControl } from '../../../test/harness.ts';
 import { heartbeat, newMachineKey, refresh, register, type Credentials } from '../../../test/scripted-agent.ts';
 import type { Control } from '../../app.ts';
+import type { AuditTables } from '../../kernel/audit/audit.entity.ts';
 import type { EventTables } from '../../kernel/events/event.entity.ts';
 import { hostConditions } from '../hosts/host.state.ts';
 import type { FleetTables, HostRow } from '../tables.ts';
@@ -279,4 +280,23 @@ describe('the agent channel', () => {
     expect(response.status).toBe(400);
     expect(await response.json()).toMatchObject({ errors: [{ extensions: { code: 'BAD_USER_INPUT' } }] });
   });
+});
+
+test('registrations and refused credentials are on the audit trail', async () => {
+  const [token, mine, theirs] = [await newToken(), await newMachineKey(), await newMachineKey()];
+  const { hostId } = credentialsOf(await register(control.agentUrl, token, mine));
+  expectRefusal(await register(control.agentUrl, token, theirs), 'TOKEN_USED');
+  expectRefusal(await register(control.agentUrl, token, theirs), 'TOKEN_USED');
+  const trail = await control.database
+    .as<AuditTables>()
+    .query.selectFrom('AuditEvent')
+    .select(['action', 'actorKind', 'outcome', 'code', 'resourceType'])
+    .where('resourceId', '=', hostId)
+    .orderBy('id')
+    .execute();
+  // The same refusal once a minute.
+  expect(trail).toEqual([
+    { action: 'host.register', actorKind: 'HOST', outcome: 'SUCCEEDED', code: null, resourceType: 'host' },
+    { action: 'host.register', actorKind: 'ANONYMOUS', outcome: 'REFUSED', code: 'TOKEN_USED', resourceType: 'host' },
+  ]);
 });

@@ -17,6 +17,7 @@ import {
   type QuarantineCause,
   type Refusal,
 } from './credential.state.ts';
+import type { EnrolmentAudit } from './enrolment.audit.ts';
 import { verifyProof } from './host-proof.ts';
 import { dropRegistrationTokens } from './registration-token.ts';
 
@@ -37,10 +38,22 @@ export interface AuthenticatedHost {
 
 type IdentityRow = Selectable<FleetTables['HostIdentity']>;
 
+export interface RegistrationRequest {
+  readonly token: string;
+  readonly publicKey: string;
+  readonly proof: string;
+  readonly hostId?: string | null | undefined;
+  readonly specs: HostSpecs;
+  readonly address: string | null;
+}
+
+export type RefreshRequest = { readonly refreshToken: string; readonly proof: string } & Machine;
+
 export interface EnrolmentDeps {
   readonly database: FleetDatabase;
   readonly events: FleetEvents;
   readonly issuer: CredentialIssuer;
+  readonly audit: EnrolmentAudit;
   /** Cuts every socket of a host. */
   readonly disconnect: (hostId: string, code: CloseCode, reason: string) => void;
   readonly log: Logger;
@@ -66,14 +79,20 @@ export class Enrolment {
    * @param request.hostId the host that the machine says it is already; another host's token is not spent then.
    * @throws {RookeryError} `UNAUTHENTICATED` with a {@link Refusal} or `PROOF_INVALID` as its reason.
    */
-  async register(request: {
-    token: string;
-    publicKey: string;
-    proof: string;
-    hostId?: string | null | undefined;
-    specs: HostSpecs;
-    address: string | null;
-  }): Promise<HostCredentials> {
+  async register(request: RegistrationRequest): Promise<HostCredentials> {
+    const { audit } = this.#deps;
+    try {
+      const issued = await this.#register(request);
+      await audit.succeeded('host.register', issued.hostId, request.address);
+      return issued;
+    } catch (error) {
+      const whose = () => this.#hostOf('RegistrationToken', sha256(request.token));
+      await audit.refused('host.register', whose, request.address, error);
+      throw error;
+    }
+  }
+
+  async #register(request: RegistrationRequest): Promise<HostCredentials> {
     const { token, publicKey, proof, specs, address } = request;
     const { jkt, sequence } = await verifyProof(publicKey, proof, 'register', token);
     const machine: Machine = { machineId: specs.machineId, bootId: specs.bootId, address };
@@ -142,7 +161,17 @@ export class Enrolment {
    *
    * @throws {RookeryError} `UNAUTHENTICATED`, the only proven refusal; with the reason `HOST_DELETED` it is signed.
    */
-  async refresh(request: { refreshToken: string; proof: string } & Machine): Promise<HostCredentials> {
+  async refresh(request: RefreshRequest): Promise<HostCredentials> {
+    try {
+      return await this.#refresh(request);
+    } catch (error) {
+      const whose = () => this.#hostOf('RefreshToken', sha256(request.refreshToken));
+      await this.#deps.audit.refused('host.refresh', whose, request.address, error);
+      throw error;
+    }
+  }
+
+  async #refresh(request: RefreshRequest): Promise<HostCredentials> {
     const { refreshToken, proof, machineId, bootId, address } = request;
     const hash = sha256(refreshToken);
     const hostId = await this.#hostOf('RefreshToken', hash);

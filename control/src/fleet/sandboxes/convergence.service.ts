@@ -161,7 +161,7 @@ export class Convergence {
       .where((eb) =>
         eb.or([
           eb('desiredState', '=', 'DESTROYED'),
-          eb.and([eb('desiredState', '=', 'RUNNING'), eb('status', '=', 'PAUSED')]),
+          eb.and([eb('desiredState', '=', 'RUNNING'), eb('status', 'in', ['PAUSED', 'RESUMING'])]),
           eb.and([eb('desiredState', '=', 'PAUSED'), eb('status', '=', 'PAUSING')]),
           eb.and([eb('status', 'not in', ENDED_STATUSES), eb('observedGeneration', '<', eb.ref('generation'))]),
         ]),

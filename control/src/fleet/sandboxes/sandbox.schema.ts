@@ -11,7 +11,7 @@ import type { HostRow, SandboxRow } from '../tables.ts';
 import { addExec } from './exec.schema.ts';
 import { HostUnavailable, SandboxNotRunning } from './exec.service.ts';
 import type { SandboxFilter, SandboxWithCursor } from './sandbox.service.ts';
-import { SANDBOX_STATUSES } from './sandbox.state.ts';
+import { PAUSE_CAUSES, SANDBOX_STATUSES } from './sandbox.state.ts';
 import { sandboxChanges } from './sandbox.stream.ts';
 
 /** `Sandbox` and its queries, mutations and subscription. */
@@ -20,6 +20,10 @@ export function addSandboxes(builder: FleetBuilder, { Host, Team, Label, LabelIn
     description:
       'MISSING: its host is silent; reversible. STOPPED and ERROR: nothing runs any more, statusReason says why.',
     values: SANDBOX_STATUSES,
+  });
+  const PauseCause = builder.enumType('PauseCause', {
+    description: 'IDLE: for its timeout; the next command resumes it. DRAIN: its host was drained.',
+    values: PAUSE_CAUSES,
   });
   const { Placement, PlacementRejection } = addPlacement(builder, Host);
 
@@ -31,6 +35,11 @@ export function addSandboxes(builder: FleetBuilder, { Host, Team, Label, LabelIn
       name: t.exposeString('name'),
       status: t.expose('status', { type: SandboxStatus }),
       statusReason: t.exposeString('statusReason', { nullable: true }),
+      pauseCause: t.expose('pauseCause', {
+        type: PauseCause,
+        nullable: true,
+        description: 'Why it is paused, or about to be; null when it is to run.',
+      }),
       host: t.field({
         type: Host,
         nullable: true,

@@ -274,9 +274,13 @@ function observePresent(state: SandboxState, report: SandboxReport): Transition 
   return { changes: news, push: contrary };
 }
 
-/** What the host said, as it is shown: one that runs but is to be paused is on its way there. */
+/** What the host said, as it is shown: one that is not yet as it is to be is on its way there. */
 function inTheLightOf(state: SandboxState, { status, statusReason }: SandboxReport): Partial<SandboxState> {
-  if (state.desiredState !== 'PAUSED' || status === 'STOPPED' || status === 'ERROR') return { status, statusReason };
+  if (status === 'STOPPED' || status === 'ERROR') return { status, statusReason };
+  if (state.desiredState !== 'PAUSED') {
+    // A host may speak of a wish that it has taken and not carried out yet.
+    return { status: status === 'PAUSED' && state.status === 'RESUMING' ? 'RESUMING' : status, statusReason };
+  }
   if (status === 'PAUSED') return { status, statusReason: pauseReason(state.pauseCause, state) };
   return { status: 'PAUSING', statusReason: statusReason ?? pauseReason(state.pauseCause, state) };
 }

@@ -48,6 +48,15 @@ export const HostFields = graphql(/* GraphQL */ `
     }
     lastHeartbeatAt
     registeredAt
+    drain {
+      state
+      policy
+      total
+      done
+      failed
+      deadlineAt
+      finishedAt
+    }
   }
 `);
 
@@ -97,6 +106,39 @@ export const CreateHostMutation = graphql(/* GraphQL */ `
       ... on UserError {
         message
         path
+      }
+    }
+  }
+`);
+
+export const CordonHostMutation = graphql(/* GraphQL */ `
+  mutation CordonHost($input: CordonHostInput!) {
+    cordonHost(input: $input) {
+      __typename
+      ... on UserError {
+        message
+      }
+    }
+  }
+`);
+
+export const UncordonHostMutation = graphql(/* GraphQL */ `
+  mutation UncordonHost($input: UncordonHostInput!) {
+    uncordonHost(input: $input) {
+      __typename
+      ... on UserError {
+        message
+      }
+    }
+  }
+`);
+
+export const DrainHostMutation = graphql(/* GraphQL */ `
+  mutation DrainHost($input: DrainHostInput!) {
+    drainHost(input: $input) {
+      __typename
+      ... on UserError {
+        message
       }
     }
   }

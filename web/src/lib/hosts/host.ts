@@ -33,6 +33,16 @@ const conditionLabels: Readonly<Record<string, string>> = {
   VERSION_SKEW: 'Version skew',
 };
 
+/** Whether it was cordoned, by somebody or by a drain. */
+export const isCordoned = (host: Host): boolean => host.conditions.some(({ type }) => type === 'CORDONED');
+
+export const drainState: Record<NonNullable<Host['drain']>['state'], { label: string; tone: Tone }> = {
+  RUNNING: { label: 'Draining', tone: 'info' },
+  COMPLETED: { label: 'Drained', tone: 'ok' },
+  FAILED: { label: 'Drain failed', tone: 'bad' },
+  CANCELLED: { label: 'Drain cancelled', tone: 'idle' },
+};
+
 /** A condition this build does not know yet still has a name worth showing. */
 export function conditionLabel(type: HostConditionType): string {
   return conditionLabels[type] ?? type.toLowerCase().replaceAll('_', ' ');

@@ -10,6 +10,7 @@ export const SandboxFields = graphql(/* GraphQL */ `
     name
     status
     statusReason
+    pauseCause
     host {
       id
       name
@@ -22,6 +23,7 @@ export const SandboxFields = graphql(/* GraphQL */ `
     vcpus
     memoryMb
     diskMb
+    timeoutSeconds
     labels {
       key
       value
@@ -69,9 +71,18 @@ export const SandboxPlacementQuery = graphql(/* GraphQL */ `
       placement {
         strategy
         candidates
+        considered
+        sampled
         rejections {
           filter
           hosts
+        }
+        failedAttempts {
+          host {
+            id
+            name
+          }
+          error
         }
       }
     }
@@ -100,6 +111,40 @@ export const CreateSandboxMutation = graphql(/* GraphQL */ `
       ... on UserError {
         message
         path
+      }
+    }
+  }
+`);
+
+export const PauseSandboxMutation = graphql(/* GraphQL */ `
+  mutation PauseSandbox($input: PauseSandboxInput!) {
+    pauseSandbox(input: $input) {
+      __typename
+      ... on SandboxPaused {
+        sandbox {
+          id
+          status
+        }
+      }
+      ... on UserError {
+        message
+      }
+    }
+  }
+`);
+
+export const ResumeSandboxMutation = graphql(/* GraphQL */ `
+  mutation ResumeSandbox($input: ResumeSandboxInput!) {
+    resumeSandbox(input: $input) {
+      __typename
+      ... on SandboxResumed {
+        sandbox {
+          id
+          status
+        }
+      }
+      ... on UserError {
+        message
       }
     }
   }

@@ -1,3 +1,4 @@
+import { formatNumber } from '#lib/ui/format.ts';
 import type { SandboxFieldsFragment, SandboxStatus } from '#lib/gql/generated/graphql.ts';
 import type { Tone } from '#lib/ui/tone.ts';
 
@@ -18,9 +19,22 @@ export const sandboxStatus: Record<SandboxStatus, { label: string; tone: Tone; m
   ERROR: { label: 'Error', tone: 'bad' },
 };
 
+/** "5 min" of inactivity until it is paused, or "Never". */
+export function idleTimeout({ timeoutSeconds }: Pick<Sandbox, 'timeoutSeconds'>): string {
+  if (timeoutSeconds === null) return 'Never';
+  if (timeoutSeconds % 3_600 === 0) return `${formatNumber(timeoutSeconds / 3_600)} h`;
+  return timeoutSeconds % 60 === 0 ? `${formatNumber(timeoutSeconds / 60)} min` : `${formatNumber(timeoutSeconds)} s`;
+}
+
 /** Whether it still holds resources on a host. */
 export function isLive(sandbox: Pick<Sandbox, 'status'>): boolean {
   return sandbox.status !== 'STOPPED' && sandbox.status !== 'ERROR';
+}
+
+/** Which of pausing and resuming to offer, if any; the server decides. */
+export function pauseOrResume(sandbox: Pick<Sandbox, 'status'>): 'pause' | 'resume' | null {
+  if (sandbox.status === 'PAUSED' || sandbox.status === 'PAUSING') return 'resume';
+  return sandbox.status === 'RUNNING' || sandbox.status === 'RESUMING' ? 'pause' : null;
 }
 
 /** Names of the placement filters in words; one that this build does not know is shown as it is. */
