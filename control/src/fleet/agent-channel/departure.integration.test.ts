@@ -79,8 +79,15 @@ describe('a host that leaves by its operator’s wish', () => {
     ]);
   });
 
-  it('comes back as the same host with a token, and then has not left', async () => {
-    const { status, result } = await register(control.agentUrl, token, agent.key);
+  it('does not come back with the token that it was made a host by', async () => {
+    expect((await register(control.agentUrl, token, agent.key)).status).toBe(401);
+    expect(await host()).toMatchObject({ status: 'UNREACHABLE', leftAt: expect.any(Date) });
+  });
+
+  it('comes back as the same host with a new token, and then has not left', async () => {
+    const request = { hostId: agent.hostId, replaceCredentials: false, resolveQuarantine: false };
+    const { registrationToken } = await control.fleet.services.hostTokens.regenerate(admin, request);
+    const { status, result } = await register(control.agentUrl, registrationToken, agent.key);
     expect(status).toBe(200);
     const { accessToken } = (result.data as unknown as { registerHost: { accessToken: string } }).registerHost;
     expect((await heartbeat(control.agentUrl, accessToken)).status).toBe(200);

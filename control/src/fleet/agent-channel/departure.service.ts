@@ -3,6 +3,7 @@ import { RookeryError } from '@rookery/wire/errors.ts';
 import { sha256 } from '@rookery/wire/secrets.ts';
 import { compactVerify, importJWK } from 'jose';
 import type { Enrolment } from '../enrolment/enrolment.service.ts';
+import { revokeCredentials } from '../enrolment/registration-token.ts';
 import { STATUSES_THAT_GO_MISSING } from '../sandboxes/sandbox.state.ts';
 import type { FleetDatabase, FleetEvents } from '../tables.ts';
 
@@ -58,11 +59,11 @@ export class Departures {
         .forUpdate()
         .executeTakeFirst();
       if (!known) return;
-      const now = new Date();
-      await tx.updateTable('HostIdentity').set({ revokedAt: now }).where('hostId', '=', hostId).execute();
+      // With its token: one that was spent would let the same key ask again for credentials that are over.
+      await revokeCredentials(tx, hostId);
       const row = await tx
         .updateTable('Host')
-        .set({ status: 'UNREACHABLE', leftAt: now, tunnelReplica: null, revision: known.revision + 1 })
+        .set({ status: 'UNREACHABLE', leftAt: new Date(), tunnelReplica: null, revision: known.revision + 1 })
         .where('id', '=', hostId)
         .returningAll()
         .executeTakeFirstOrThrow();
