@@ -20,3 +20,6 @@ export async function everyPage<Row extends { id: string }>(load: (page: Page) =
     if (page.length < SNAPSHOT_PAGE) return rows;
   }
 }
+
+/** A pattern for `ilike` that finds a text anywhere: what people search for is text, not a pattern. */
+export const containing = (text: string): string => `%${text.replace(/[\\%_]/g, '\\$&')}%`;

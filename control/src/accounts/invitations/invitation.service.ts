@@ -10,7 +10,7 @@ import { actorOf, TEAM_ROLES, type TeamRole, type Viewer } from '../../kernel/vi
 import type { SessionService, SignedIn } from '../sessions/session.service.ts';
 import type { AccountsDatabase, AccountsEvents, InvitationRow, TeamRow, UserRow } from '../tables.ts';
 import { AlreadyMember, type MemberService } from '../teams/member.service.ts';
-import { changeTeam, lockTeam } from '../teams/team.record.ts';
+import { changeTeam, lockTeam, teamResource } from '../teams/team.record.ts';
 import { normalizeEmail, passwordField, type UserService } from '../users/user.service.ts';
 
 /** The invitation is for another address than the one that is signed in. */
@@ -77,7 +77,7 @@ export class InvitationService {
     const someone = signedIn(viewer);
     const given = parseInput(inviteInput, input);
     const action = given.role === 'OWNER' ? 'member:invite-owner' : 'member:invite';
-    authorize(someone, action, await this.#team(teamId), 'team');
+    authorize(someone, action, await teamResource(this.#deps.database, teamId), 'team');
     const email = normalizeEmail(given.email);
     const token = newSecret('rki');
     const invitation = await this.#deps.events.transaction(actorOf(someone), async (tx, record) => {
@@ -242,14 +242,5 @@ export class InvitationService {
       .where('acceptedAt', 'is', null)
       .where('canceledAt', 'is', null)
       .where('expiresAt', '>', new Date());
-  }
-
-  async #team(teamId: string): Promise<{ id: string; teamId: string } | undefined> {
-    const team = await this.#deps.database.query
-      .selectFrom('Team')
-      .select('id')
-      .where('id', '=', teamId)
-      .executeTakeFirst();
-    return team && { id: team.id, teamId: team.id };
   }
 }

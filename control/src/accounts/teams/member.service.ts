@@ -4,7 +4,7 @@ import { NotFound, UserError } from '../../kernel/user-errors.ts';
 import { actorOf, type Actor, type TeamRole, type Viewer } from '../../kernel/viewer.ts';
 import type { AccountsDatabase, AccountsEvents, AccountsTransaction, MembershipRow, TeamRow } from '../tables.ts';
 import type { Record as RecordChanges } from '../../kernel/events/event-log.ts';
-import { changeTeam, lockTeam } from './team.record.ts';
+import { changeTeam, lockTeam, teamResource } from './team.record.ts';
 
 /** A team must keep an owner. */
 export class LastOwner extends UserError {
@@ -72,7 +72,12 @@ export class MemberService {
     const someone = signedIn(viewer);
     const target = await this.#find(teamId, userId);
     const owners = role === 'OWNER' || target?.role === 'OWNER';
-    authorize(someone, owners ? 'member:update-owner' : 'member:update', await this.#team(teamId), 'team');
+    authorize(
+      someone,
+      owners ? 'member:update-owner' : 'member:update',
+      await teamResource(this.#deps.database, teamId),
+      'team',
+    );
     return this.#change(actorOf(someone), teamId, 'team.member_role_changed', async (tx) => {
       const { role: before } = await this.#require(tx, teamId, userId);
       // It may have become one since it was looked at.
@@ -93,7 +98,7 @@ export class MemberService {
     const someone = signedIn(viewer);
     const target = await this.#find(teamId, userId);
     const action = target?.role === 'OWNER' ? 'member:remove-owner' : 'member:remove';
-    authorize(someone, action, await this.#team(teamId), 'team');
+    authorize(someone, action, await teamResource(this.#deps.database, teamId), 'team');
     return this.#remove(actorOf(someone), teamId, userId, 'team.member_removed', (membership) => {
       if (membership.role === 'OWNER') authorize(someone, 'member:remove-owner', { teamId, id: teamId }, 'team');
     });
@@ -102,7 +107,7 @@ export class MemberService {
   /** @throws {NotFound | LastOwner} */
   async leave(viewer: Viewer | null, teamId: string): Promise<MembershipRow> {
     const someone = person(viewer);
-    authorize(someone, 'team:leave', await this.#team(teamId), 'team');
+    authorize(someone, 'team:leave', await teamResource(this.#deps.database, teamId), 'team');
     return this.#remove(actorOf(someone), teamId, someone.id, 'team.member_left');
   }
 
@@ -161,14 +166,5 @@ export class MemberService {
       .where('teamId', '=', teamId)
       .where('userId', '=', userId)
       .executeTakeFirst();
-  }
-
-  async #team(teamId: string): Promise<{ id: string; teamId: string } | undefined> {
-    const team = await this.#deps.database.query
-      .selectFrom('Team')
-      .select('id')
-      .where('id', '=', teamId)
-      .executeTakeFirst();
-    return team && { id: team.id, teamId: team.id };
   }
 }

@@ -1,6 +1,15 @@
 import { NotFound } from '../../kernel/user-errors.ts';
 import type { Record as RecordChanges } from '../../kernel/events/event-log.ts';
-import type { AccountsTransaction, TeamRow } from '../tables.ts';
+import type { AccountsDatabase, AccountsTransaction, TeamRow } from '../tables.ts';
+
+/** A team as what an action is done to; undefined when there is none. */
+export async function teamResource(
+  { query }: AccountsDatabase,
+  teamId: string,
+): Promise<{ id: string; teamId: string } | undefined> {
+  const team = await query.selectFrom('Team').select('id').where('id', '=', teamId).executeTakeFirst();
+  return team && { id: team.id, teamId: team.id };
+}
 
 /**
  * Locks a team for a change of it or of anything that belongs to it.

@@ -6,12 +6,12 @@ import { isUniqueViolation } from '../../database/database.ts';
 import { authorize, may, person, signedIn, teamsWhere } from '../../kernel/authority.ts';
 import { noteAuditSubject } from '../../kernel/audit/audit.ts';
 import { inputField, parseInput } from '../../kernel/input.ts';
-import type { Page } from '../../kernel/paging.ts';
+import { containing, type Page } from '../../kernel/paging.ts';
 import type { FleetPort } from '../../kernel/ports.ts';
 import { IdempotencyKeyReused } from '../../kernel/user-errors.ts';
 import { actorOf, type Actor, type Viewer } from '../../kernel/viewer.ts';
 import type { AccountsDatabase, AccountsEvents, TeamRow } from '../tables.ts';
-import { changeTeam } from './team.record.ts';
+import { changeTeam, teamResource } from './team.record.ts';
 
 const teamName = () => inputField.text(63);
 
@@ -91,7 +91,7 @@ export class TeamService {
   /** @throws {InvalidInput | NotFound | NotPermitted} */
   async rename(viewer: Viewer | null, teamId: string, input: unknown): Promise<TeamRow> {
     const someone = signedIn(viewer);
-    authorize(someone, 'team:rename', await this.#resource(teamId), 'team');
+    authorize(someone, 'team:rename', await teamResource(this.#deps.database, teamId), 'team');
     const { name } = parseInput(renameTeamInput, input);
     return this.#deps.events.transaction(actorOf(someone), (tx, record) =>
       changeTeam(tx, record, teamId, 'team.renamed', { name }),
@@ -106,7 +106,7 @@ export class TeamService {
    */
   async setByoc(viewer: Viewer | null, teamId: string, isByoc: boolean): Promise<TeamRow> {
     const someone = signedIn(viewer);
-    authorize(someone, 'team:set-byoc', await this.#resource(teamId), 'team');
+    authorize(someone, 'team:set-byoc', await teamResource(this.#deps.database, teamId), 'team');
     const team = await this.#deps.events.transaction(actorOf(someone), (tx, record) =>
       changeTeam(tx, record, teamId, isByoc ? 'team.byoc_enabled' : 'team.byoc_disabled', { isByoc }),
     );
@@ -148,14 +148,9 @@ export class TeamService {
     return rows.map(({ id }) => id);
   }
 
-  async #resource(teamId: string): Promise<{ id: string; teamId: string } | undefined> {
-    const [team] = await this.byIds([teamId]);
-    return team && { id: team.id, teamId: team.id };
-  }
-
   #listed(viewer: Viewer, search: string | undefined) {
     const teams = teamsWhere(viewer, 'team:read');
-    const pattern = `%${(search ?? '').replace(/[\\%_]/g, '\\$&')}%`;
+    const pattern = containing(search ?? '');
     return this.#deps.database.query
       .selectFrom('Team')
       .$if(teams !== 'ALL', (q) => q.where('id', '=', sql<string>`any(${teams}::uuid[])`))

@@ -6,7 +6,7 @@ import { isUniqueViolation } from '../../database/database.ts';
 import { authorizeAdmin, person } from '../../kernel/authority.ts';
 import { noteAuditSubject } from '../../kernel/audit/audit.ts';
 import { parseInput } from '../../kernel/input.ts';
-import type { Page } from '../../kernel/paging.ts';
+import { containing, type Page } from '../../kernel/paging.ts';
 import { NotFound, UserError } from '../../kernel/user-errors.ts';
 import type { Viewer } from '../../kernel/viewer.ts';
 import type { AccountsDatabase, AccountsTransaction, UserRow } from '../tables.ts';
@@ -195,8 +195,7 @@ export class UserService {
 
   #all(viewer: Viewer | null, search: string | undefined) {
     authorizeAdmin(viewer);
-    // A search is a text to find, not a pattern.
-    const pattern = `%${(search ?? '').replace(/[\\%_]/g, '\\$&')}%`;
+    const pattern = containing(search ?? '');
     return this.#query
       .selectFrom('User')
       .$if(!!search, (q) => q.where((eb) => eb.or([eb('email', 'ilike', pattern), eb('name', 'ilike', pattern)])));

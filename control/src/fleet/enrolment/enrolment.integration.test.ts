@@ -43,6 +43,15 @@ const eventTypes = async (hostId: string): Promise<string[]> => {
   return events.map(({ type }) => type);
 };
 
+const trailOf = (hostId: string) =>
+  control.database
+    .as<AuditTables>()
+    .query.selectFrom('AuditEvent')
+    .select(['action', 'actorKind', 'outcome', 'code', 'resourceType'])
+    .where('resourceId', '=', hostId)
+    .orderBy('id')
+    .execute();
+
 describe('a registration token', () => {
   test('makes a machine a host, with credentials that work', async () => {
     const key = await newMachineKey();
@@ -171,6 +180,9 @@ describe('a refresh token', () => {
     expectRefusal(await refresh(control.agentUrl, refreshToken, key), 'CREDENTIALS_CLONED');
     expectRefusal(await refresh(control.agentUrl, next.refreshToken, key), 'CREDENTIALS_CLONED');
     expect(await eventTypes(hostId)).toEqual(['host.created', 'host.registered', 'host.refresh_reuse']);
+    expect(await trailOf(hostId)).toContainEqual(
+      expect.objectContaining({ action: 'host.refresh', outcome: 'REFUSED', code: 'CREDENTIALS_CLONED' }),
+    );
     const host = await hostOf(hostId);
     expect(hostConditions({ ...host, status: 'ONLINE' })).toContainEqual(
       expect.objectContaining({ type: 'CREDENTIALS_CLONED', blocksPlacement: true }),
@@ -287,15 +299,8 @@ test('registrations and refused credentials are on the audit trail', async () =>
   const { hostId } = credentialsOf(await register(control.agentUrl, token, mine));
   expectRefusal(await register(control.agentUrl, token, theirs), 'TOKEN_USED');
   expectRefusal(await register(control.agentUrl, token, theirs), 'TOKEN_USED');
-  const trail = await control.database
-    .as<AuditTables>()
-    .query.selectFrom('AuditEvent')
-    .select(['action', 'actorKind', 'outcome', 'code', 'resourceType'])
-    .where('resourceId', '=', hostId)
-    .orderBy('id')
-    .execute();
   // The same refusal once a minute.
-  expect(trail).toEqual([
+  expect(await trailOf(hostId)).toEqual([
     { action: 'host.register', actorKind: 'HOST', outcome: 'SUCCEEDED', code: null, resourceType: 'host' },
     { action: 'host.register', actorKind: 'ANONYMOUS', outcome: 'REFUSED', code: 'TOKEN_USED', resourceType: 'host' },
   ]);

@@ -16,10 +16,14 @@ const outcomes: Record<AuditOutcome, { label: string; tone: Tone; meaning: strin
   FAILED: { label: 'Failed', tone: 'bad', meaning: 'Something went wrong on the server.' },
 };
 
-/** Null is "under way", and stays so when the server ended in the middle of it. */
+/** Null while it is under way, and for ever when the server ended in the middle of it: nobody can tell the two apart. */
 export function outcomeLook(outcome: AuditOutcome | null): { label: string; tone: Tone; meaning: string } {
   if (outcome === null)
-    return { label: 'Under way', tone: 'idle', meaning: 'It has not ended yet, or nobody knows how.' };
+    return {
+      label: 'No outcome',
+      tone: 'idle',
+      meaning: 'It is under way, or the control plane stopped in the middle of it.',
+    };
   return outcomes[outcome];
 }
 
@@ -62,6 +66,7 @@ export const auditActions: readonly string[] = [
   'addTeamMember',
   'cancelInvitation',
   'changePassword',
+  'completeOidcSignIn',
   'cordonHost',
   'createApiKey',
   'createHost',
@@ -72,8 +77,11 @@ export const auditActions: readonly string[] = [
   'drainHost',
   'endSession',
   'execInSandbox',
+  'host.refresh',
+  'host.register',
   'leaveTeam',
   'pauseSandbox',
+  'regenerateHostToken',
   'removeTeamMember',
   'renameTeam',
   'resumeSandbox',
@@ -85,6 +93,7 @@ export const auditActions: readonly string[] = [
   'signOutEverywhere',
   'token.refused',
   'uncordonHost',
+  'updateHost',
   'updateTeamMemberRole',
 ].sort((a, b) => actionLabel(a).localeCompare(actionLabel(b)));
 
