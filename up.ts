@@ -100,7 +100,10 @@ async function up(stopped: AbortSignal): Promise<void> {
 
   const problem = await Promise.race(ends);
   console.log('\nStopping; sandboxes on this machine are paused until the next start.');
-  await running.disposeAsync();
+  await running.disposeAsync().catch((error: unknown) => {
+    // What cannot be stopped in good order without its database is no news beside the loss of that.
+    if (!problem) throw error;
+  });
   if (problem) throw new StartupError(problem);
   console.log('Stopped.');
 }

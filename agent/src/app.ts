@@ -31,6 +31,8 @@ export interface AgentDeps {
   readonly signal?: AbortSignal;
   /** Default: the OCI runtimes of this machine. */
   readonly finder?: RuntimeFinder;
+  /** Default: this machine, measured. */
+  readonly measure?: () => ReturnType<typeof measureHost>;
 }
 
 /** A running agent; disposing stops it, and keeps or pauses its sandboxes as configured. */
@@ -78,7 +80,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
     );
     await removeUnfinishedWrites(state);
     const finder = deps.finder ?? new OciRuntimeFinder(config, state, log.child({ part: 'runtime' }));
-    const measure = async () => measureHost(state.root, await finder.find(), config);
+    const measure = deps.measure ?? (async () => measureHost(state.root, await finder.find(), config));
 
     const store = new CredentialStore(state);
     let made: Promise<Registrant> | undefined;

@@ -31,6 +31,7 @@ const schema = z
     ROOKERY_AGENT_MACHINE_ID: z.string().max(64, 'must have at most 64 characters').optional(),
     ROOKERY_AGENT_PROVIDER: z.string().optional(),
     ROOKERY_AGENT_ZONE: z.string().optional(),
+    ROOKERY_API_TOKEN: z.string().min(1).optional(),
     ROOKERY_LOG_LEVEL: configField.logLevel(),
     PATH: z.string().default(''),
   })
@@ -51,6 +52,8 @@ const schema = z
     machineId: env.ROOKERY_AGENT_MACHINE_ID,
     provider: env.ROOKERY_AGENT_PROVIDER,
     zone: env.ROOKERY_AGENT_ZONE,
+    /** For the public API, which only a simulation calls. */
+    apiToken: env.ROOKERY_API_TOKEN,
     logLevel: env.ROOKERY_LOG_LEVEL,
     /** Directories searched for runtimes and mount tools. */
     searchPath: [...new Set([...env.PATH.split(':'), ...FALLBACK_PATH.split(':')])].filter((dir) =>

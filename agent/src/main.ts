@@ -7,6 +7,7 @@ import { AGENT_VERSION } from './embedded.ts';
 import { parseControlUrl } from './enrolment/control-api.ts';
 import { doctor } from './host/doctor.ts';
 import { status } from './host/status.ts';
+import { simulate } from './simulate/simulate.ts';
 
 const HELP = `rookery-agent ${AGENT_VERSION}: makes this machine a host of a Rookery control plane.
 
@@ -15,6 +16,7 @@ Usage:
   rookery-agent run                  run as the host this machine is registered as
   rookery-agent status               what is saved, and whether an agent is running
   rookery-agent doctor               what this machine can do, and what it lacks
+  rookery-agent simulate --help      many pretended hosts, for trying a control plane at scale
 
 Options:
   --state-dir DIR   where everything is kept (default /var/lib/rookery-agent as root)
@@ -39,6 +41,8 @@ const EXIT_GRACE_MS = 1_000;
 const say = (sentence: string): void => void process.stdout.write(`${sentence}\n`);
 
 async function main(argv: readonly string[]): Promise<number> {
+  // With options of its own.
+  if (argv[0] === 'simulate') return simulate(argv.slice(1), loadAgentConfig(), say, stopSignal());
   const { values, positionals } = readArguments(argv);
   if (values.help) return (say(HELP.trimEnd()), 0);
   if (values.version) return (say(AGENT_VERSION), 0);
@@ -80,13 +84,9 @@ function readArguments(argv: readonly string[]) {
   }
 }
 
-/** Runs the agent until a signal asks it to stop. */
-async function foreground(
-  config: ReturnType<typeof loadAgentConfig>,
-  join?: { controlUrl: string; token: string | undefined },
-): Promise<number> {
+/** Aborts when the process is asked to stop. */
+function stopSignal(): AbortSignal {
   const stop = new AbortController();
-  const stopped = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()));
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
       // A second signal means: now.
@@ -94,10 +94,20 @@ async function foreground(
       stop.abort();
     });
   }
+  return stop.signal;
+}
+
+/** Runs the agent until a signal asks it to stop. */
+async function foreground(
+  config: ReturnType<typeof loadAgentConfig>,
+  join?: { controlUrl: string; token: string | undefined },
+): Promise<number> {
+  const signal = stopSignal();
+  const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
   const log = createLogger('agent', config.logLevel);
-  const agent = await createAgent({ config, log, say, signal: stop.signal, ...(join ? { join } : {}) });
+  const agent = await createAgent({ config, log, say, signal, ...(join ? { join } : {}) });
   await Promise.race([stopped, agent.deleted]);
-  if (!stop.signal.aborted) say('This host was deleted: its sandboxes are removed and its credentials dropped.');
+  if (!signal.aborted) say('This host was deleted: its sandboxes are removed and its credentials dropped.');
   log.info('stopping');
   await agent[Symbol.asyncDispose]();
   return 0;

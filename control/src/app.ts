@@ -16,6 +16,7 @@ import { auditMutations } from './kernel/audit/audited-mutations.ts';
 import { EventHub } from './kernel/events/event-hub.ts';
 import { EventLog } from './kernel/events/event-log.ts';
 import { keepKeysFresh } from './kernel/key-rotation.ts';
+import { Leadership } from './kernel/leadership.ts';
 import { LoopDriver, type LoopStatus } from './kernel/loops.ts';
 import { joinReplicas } from './kernel/replica.ts';
 import { SigningKeys } from './kernel/signing-keys.ts';
@@ -94,6 +95,10 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
 
   const loops = new LoopDriver(log.child({ part: 'loops' }));
   const replica = stack.use(await joinReplicas(database, loops));
+  const leadership = stack.use(
+    new Leadership({ url: databaseUrl, replicaId: replica.id, log: log.child({ part: 'leadership' }) }),
+  );
+  await leadership.start();
   loops.add({
     name: 'signing-keys',
     description: 'Gives tokens a new key now and then, and drops those that nothing good was signed with.',
@@ -111,10 +116,12 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
       keys,
       accounts: accounts.port,
       loops,
+      leadership,
       replicaId: replica.id,
       settings: {
         heartbeatMs: config.ROOKERY_HEARTBEAT_MS,
         unreachableAfterMs: config.ROOKERY_UNREACHABLE_AFTER_MS,
+        orphanMinAgeMs: config.ROOKERY_ORPHAN_MIN_AGE_MS,
         cpuOvercommit: config.ROOKERY_CPU_OVERCOMMIT,
         lifetimes: {
           registrationTokenSeconds: config.ROOKERY_REGISTRATION_TOKEN_SECONDS,

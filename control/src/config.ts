@@ -24,6 +24,8 @@ export const controlConfigSchema = z.object({
   ROOKERY_HEARTBEAT_MS: configField.milliseconds(15_000),
   /** Silence after which a host counts as unreachable. */
   ROOKERY_UNREACHABLE_AFTER_MS: configField.milliseconds(90_000),
+  /** How long a sandbox that a host runs and nobody wants must have been one before it is removed. */
+  ROOKERY_ORPHAN_MIN_AGE_MS: configField.milliseconds(5 * 60_000),
   /** How long a registration token can be spent. Longer is kinder to slow hands and to whoever finds it. */
   ROOKERY_REGISTRATION_TOKEN_SECONDS: configField.seconds(60 * 60),
   /** Life of a host's access token; it renews after two thirds of it. */

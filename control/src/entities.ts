@@ -9,7 +9,10 @@ import { AuditEventSchema } from './kernel/audit/audit.entity.ts';
 import { EventHeadSchema, EventSchema } from './kernel/events/event.entity.ts';
 import { HostDrainSchema } from './fleet/hosts/host-drain.entity.ts';
 import { HostLeaseSchema, HostSchema } from './fleet/hosts/host.entity.ts';
+import { FleetHealthSchema } from './fleet/monitor/fleet-health.entity.ts';
+import { OrphanSchema } from './fleet/sandboxes/orphan.entity.ts';
 import { SandboxSchema } from './fleet/sandboxes/sandbox.entity.ts';
+import { LeadershipSchema } from './kernel/leadership.entity.ts';
 import { RateLimitSchema } from './kernel/limits/rate-limit.entity.ts';
 import { ReplicaSchema } from './kernel/replica.entity.ts';
 import { SigningKeySchema } from './kernel/signing-key.entity.ts';
@@ -28,10 +31,13 @@ export const entities = [
   RateLimitSchema,
   SigningKeySchema,
   ReplicaSchema,
+  LeadershipSchema,
   HostSchema,
   HostLeaseSchema,
   HostDrainSchema,
   SandboxSchema,
+  OrphanSchema,
+  FleetHealthSchema,
   EventSchema,
   EventHeadSchema,
   RegistrationTokenSchema,

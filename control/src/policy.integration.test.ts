@@ -13,6 +13,8 @@ import type { Control } from './app.ts';
 import { toCursor } from './kernel/events/change-stream.ts';
 import type { EventTables } from './kernel/events/event.entity.ts';
 import { fleetSchema } from './fleet/fleet.ts';
+import type { Evidence, FleetState, Verdict } from './fleet/monitor/monitor.state.ts';
+import type { Term } from './kernel/leadership.ts';
 import { toGlobalId, type GlobalIdType } from './kernel/global-id.ts';
 import { nodesSchema } from './nodes/nodes.ts';
 
@@ -74,18 +76,18 @@ async function attempt(world: World, actor: ActorName, subgraph: string, row: Po
   const variables = { ...ids, invitationToken, refreshToken, ...row.variables?.(world) };
   const document = parse(row.document);
   const result = await control.execute(subgraph, { document, variables }, world.callers[actor]);
-  return Symbol.asyncIterator in result ? heard(result, ids.team) : outcomeOf(result);
+  return Symbol.asyncIterator in result ? heard(result, row.hears ?? ids.team) : outcomeOf(result);
 }
 
 /**
- * Whether a stream tells of what happened to the team first. Everybody hears something: what happened
+ * Whether a stream tells of what happened to the team, or to what the row names, first. Everybody hears something: what happened
  * afterwards to a thing of their own.
  */
-async function heard(stream: AsyncIterableIterator<FormattedExecutionResult>, teamId: string): Promise<Outcome> {
+async function heard(stream: AsyncIterableIterator<FormattedExecutionResult>, what: string): Promise<Outcome> {
   const step = await stream.next();
   await stream.return?.();
   const value = step.value as FormattedExecutionResult;
-  return outcomeOf(value) === 'ALLOWED' && JSON.stringify(value).includes(teamId) ? 'ALLOWED' : 'NOT_FOUND';
+  return outcomeOf(value) === 'ALLOWED' && JSON.stringify(value).includes(what) ? 'ALLOWED' : 'NOT_FOUND';
 }
 
 async function outcomes(
@@ -98,12 +100,21 @@ async function outcomes(
   return found;
 }
 
+/** What a pass of the monitor writes. */
+async function judgeFleet(state: FleetState): Promise<void> {
+  const term = { epoch: 1, fence: async () => {} } as unknown as Term;
+  const counts = { heard: 0, silent: 1, lost: 0, unreachable: 0 } as Evidence;
+  const verdict = { state, reason: state === 'NORMAL' ? null : 'MASS_SILENCE' } as Verdict;
+  await control.fleet.services.health.publish(term, verdict, counts);
+}
+
 const rowsOf = (kind: string) => Object.entries(OPERATIONS).filter(([name]) => name.startsWith(kind));
 
 describe('reading', () => {
   let world: World;
   beforeAll(async () => {
     world = await newWorld(control, agent.accessToken);
+    await judgeFleet('NORMAL');
     // So that there is something on the team's trail.
     const rename = parse('mutation ($t: ID!) { renameTeam(input: { teamId: $t, name: "Mine" }) { __typename } }');
     await control.execute('accounts', { document: rename, variables: { t: world.ids.team } }, world.callers.owner);
@@ -200,5 +211,7 @@ describe('hearing', () => {
       await settled();
     }
     await run('accounts', 'mutation { signOut }', memberSession);
+    await judgeFleet('NORMAL');
+    await judgeFleet('FROZEN');
   }
 });

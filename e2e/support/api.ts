@@ -16,6 +16,7 @@ const SIGN_IN = `mutation ($input: SignInInput!) {
 /** A GraphQL client of the public API, as an automation would write it. */
 export class Api implements AsyncDisposable {
   readonly #url: string;
+  /** What it signs its requests with. */
   readonly token: string | undefined;
   readonly #headers: Readonly<Record<string, string>>;
   #socket: Client | undefined;

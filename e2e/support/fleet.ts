@@ -82,6 +82,15 @@ export class Fleet {
     return sandboxes.edges.map(({ node }) => node);
   }
 
+  /** How many sandboxes there are, in one status or in all: those of a (large) page, and the total that the API counts. */
+  async countSandboxes(status?: string): Promise<{ sandboxes: number; counted: number }> {
+    const { sandboxes } = await this.#api.request<{ sandboxes: { totalCount: number; edges: object[] } }>(
+      'query ($status: SandboxStatus) { sandboxes(first: 500, status: $status) { totalCount edges { cursor } } }',
+      { status },
+    );
+    return { sandboxes: sandboxes.edges.length, counted: sandboxes.totalCount };
+  }
+
   /** Waits until every host is online and takes sandboxes, and every sandbox is running. */
   async waitUntilWell(expected: { hosts: string[]; sandboxes: string[] }): Promise<void> {
     await vi.waitFor(

@@ -1,4 +1,4 @@
-import { startEmbeddedPostgres } from '@rookery/control/database/embedded-postgres.ts';
+import { startEmbeddedPostgres, type EmbeddedPostgres } from '@rookery/control/database/embedded-postgres.ts';
 import { silentLogger } from '@rookery/wire/log.ts';
 import { expect, vi } from 'vitest';
 import { freePort } from './machine.ts';
@@ -18,6 +18,7 @@ export class SplitRookery {
   readonly agentPort: number;
   readonly databaseUrl: string;
   readonly gateway: TestProcess;
+  readonly postgres: RestartablePostgres;
   readonly #launchControl: () => TestProcess;
   #control: TestProcess;
 
@@ -29,6 +30,7 @@ export class SplitRookery {
     gateway: TestProcess;
     launchControl: () => TestProcess;
     control: TestProcess;
+    postgres: RestartablePostgres;
   }) {
     this.url = options.url;
     this.subgraphUrl = options.subgraphUrl;
@@ -37,11 +39,12 @@ export class SplitRookery {
     this.gateway = options.gateway;
     this.#launchControl = options.launchControl;
     this.#control = options.control;
+    this.postgres = options.postgres;
   }
 
   /** @param controlSettings environment of control beside what every story has. */
   static async start(story: Story, controlSettings: Readonly<Record<string, string>> = {}): Promise<SplitRookery> {
-    const postgres = story.use(await startEmbeddedPostgres(await story.directory('postgres'), silentLogger()));
+    const postgres = story.use(await RestartablePostgres.start(await story.directory('postgres')));
     const [port, agentPort, subgraphPort] = [await freePort(), await freePort(), await freePort()];
     const launch = (part: 'control' | 'gateway', settings: Record<string, string>): TestProcess =>
       story.start({
@@ -69,6 +72,7 @@ export class SplitRookery {
       gateway,
       launchControl,
       control,
+      postgres,
     });
     await split.untilReady();
     return split;
@@ -96,5 +100,36 @@ export class SplitRookery {
       timeout: READY_DEADLINE_MS,
       interval: 50,
     });
+  }
+}
+
+/** A PostgreSQL that comes back at the same address. */
+export class RestartablePostgres implements AsyncDisposable {
+  readonly url: string;
+  readonly #directory: string;
+  #server: EmbeddedPostgres;
+
+  private constructor(directory: string, server: EmbeddedPostgres) {
+    this.#directory = directory;
+    this.#server = server;
+    this.url = server.url;
+  }
+
+  static async start(directory: string): Promise<RestartablePostgres> {
+    return new RestartablePostgres(directory, await startEmbeddedPostgres(directory, silentLogger()));
+  }
+
+  /** As `pg_ctl stop -m fast`: sessions are cut, everything is written. */
+  stop(): Promise<void> {
+    return Promise.resolve(this.#server[Symbol.asyncDispose]());
+  }
+
+  async startAgain(): Promise<void> {
+    const port = Number(new URL(this.url).port);
+    this.#server = await startEmbeddedPostgres(this.#directory, silentLogger(), undefined, port);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
   }
 }

@@ -93,9 +93,14 @@ export class AgentRoot {
   }
 }
 
+let documents: DocumentCache | undefined;
+
+/** One schema for all agents of a process: a simulation has thousands. */
+const sharedDocuments = (): DocumentCache => (documents ??= new DocumentCache(buildSchema(AGENT_SDL)));
+
 /** The graphql-ws server that control talks to through the tunnel. */
 export function agentServer(root: AgentRoot, log: Logger): Server {
-  const guarded = guardedSocketOptions(new DocumentCache(buildSchema(AGENT_SDL)), log, () => ({}));
+  const guarded = guardedSocketOptions(sharedDocuments(), log, () => ({}));
   return makeServer({
     ...guarded,
     // Ours and not graphql-ws' own, so that schema and executor are of one copy of graphql wherever modules are resolved differently.

@@ -48,11 +48,8 @@ export async function openDatabase(url: string, log: Logger): Promise<DatabaseCo
     await orm.close(true);
     throw new StartupError(`The database could not be migrated: ${(cause as Error).message}.`, { cause });
   }
-  const database: Database<unknown> = {
-    query: orm.em.fork().getKysely<unknown, typeof QUERY_OPTIONS>(QUERY_OPTIONS),
-    transaction: (work) =>
-      orm.em.fork().transactional((em) => work(em.getKysely<unknown, typeof QUERY_OPTIONS>(QUERY_OPTIONS))),
-  };
+  const query = orm.em.fork().getKysely<unknown, typeof QUERY_OPTIONS>(QUERY_OPTIONS);
+  const database: Database<unknown> = { query, transaction: (work) => inTransaction(query, work) };
   return {
     orm,
     url,
@@ -60,6 +57,28 @@ export async function openDatabase(url: string, log: Logger): Promise<DatabaseCo
     isUp: () => orm.isConnected(),
     [Symbol.asyncDispose]: () => orm.close(true),
   };
+}
+
+/**
+ * Kysely's own transaction, and not the ORM's: when a connection breaks, the ORM's rollback fails on
+ * it and never gives it back to the pool, so that a dozen of them leave a process without a database
+ * for good, long after the server is back.
+ */
+async function inTransaction<Tables, T>(query: Kysely<Tables>, work: (tx: Kysely<Tables>) => Promise<T>): Promise<T> {
+  let failure: { readonly error: unknown } | undefined;
+  try {
+    return await query.transaction().execute(async (tx) => {
+      try {
+        return await work(tx);
+      } catch (error) {
+        failure = { error };
+        throw error;
+      }
+    });
+  } catch (error) {
+    // Why the work failed says more than why its rollback did.
+    throw failure ? failure.error : error;
+  }
 }
 
 async function connect(url: string): Promise<MikroORM> {
@@ -122,4 +141,42 @@ export function isUniqueViolation(error: unknown, constraint: string): boolean {
     if (at.code === '23505' && (at.constraint === constraint || at.message?.includes(constraint))) return true;
   }
   return false;
+}
+
+/** Node's codes for a connection that could not be made or broke. */
+const CONNECTION_ERRORS = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ENETUNREACH',
+  'EHOSTUNREACH',
+]);
+
+/**
+ * SQLSTATEs of a server that is not there for us: it shuts down, starts, has no connection left, or
+ * has ended our session for its silence (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+ */
+const OUTAGE_STATES = new Set(['57P01', '57P02', '57P03', '57P05', '25P03', '53300']);
+
+/** What `pg` and its pool say, without a code, when a connection is gone or none can be had. */
+const POOL_ERRORS =
+  /connection terminated|timeout exceeded when trying to connect|not queryable|cannot use a pool after/i;
+
+/** Whether an error says that the database could not be asked, and nothing about the question: the same call may succeed later. */
+export function isDatabaseOutage(error: unknown): boolean {
+  // Wrapped by the ORM, by an AggregateError of several addresses, and by GraphQL; a bound, because causes may form a ring.
+  const look = (at: unknown, depth: number): boolean => {
+    if (typeof at !== 'object' || at === null || depth > 8) return false;
+    const { code, message, cause, errors, originalError, previous } = at as Record<string, unknown>;
+    if (typeof code === 'string' && (CONNECTION_ERRORS.has(code) || OUTAGE_STATES.has(code) || /^08...$/.test(code)))
+      return true;
+    if (typeof message === 'string' && typeof code !== 'string' && POOL_ERRORS.test(message)) return true;
+    return [cause, originalError, previous, ...(Array.isArray(errors) ? (errors as unknown[]) : [])].some((next) =>
+      look(next, depth + 1),
+    );
+  };
+  return look(error, 0);
 }

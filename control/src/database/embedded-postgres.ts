@@ -49,12 +49,14 @@ const STOP_DEADLINE_MS = 15_000;
  *
  * @param directory everything is kept here: the cluster in `data/`, the password beside it.
  * @param onStep    told what is happening when it takes time.
+ * @param wantedPort default: any that is free.
  * @throws {StartupError} in one sentence.
  */
 export async function startEmbeddedPostgres(
   directory: string,
   log: Logger,
   onStep: (step: string) => void = () => {},
+  wantedPort?: number,
 ): Promise<EmbeddedPostgres> {
   const bin = await locateBinaries();
   await prepareDirectory(directory);
@@ -68,13 +70,17 @@ export async function startEmbeddedPostgres(
     onStep('Creating the database');
     await initialise({ bin, data, directory, password, user, wrap });
   }
-  const port = await freePort();
-  const server = await boot({ bin, data, port, wrap, log });
+  const port = wantedPort ?? (await freePort());
+  const { server, wasAskedToStop } = await boot({ bin, data, port, wrap, log });
   const url = (database: string) => `postgres://rookery:${password}@127.0.0.1:${port}/${database}`;
   await createDatabase(url('postgres'));
   const ended = new Promise<string>((resolve) =>
     server.once('exit', (code, signal) =>
-      resolve(`The embedded PostgreSQL has ended by itself (${signal ?? `exit code ${code}`}).`),
+      resolve(
+        wasAskedToStop()
+          ? 'The embedded PostgreSQL was told to shut down by somebody else.'
+          : `The embedded PostgreSQL has ended by itself (${signal ?? `exit code ${code}`}).`,
+      ),
     ),
   );
   return {
@@ -289,7 +295,16 @@ interface BootOptions {
   log: Logger;
 }
 
-async function boot({ bin, data, port, wrap, log }: BootOptions): Promise<ChildProcess> {
+/** What the server logs on SIGTERM. */
+const SMART_SHUTDOWN = 'received smart shutdown request';
+
+interface Booted {
+  readonly server: ChildProcess;
+  /** Whether somebody else has told it to shut down. */
+  readonly wasAskedToStop: () => boolean;
+}
+
+async function boot({ bin, data, port, wrap, log }: BootOptions): Promise<Booted> {
   const settings = {
     listen_addresses: '127.0.0.1',
     port,
@@ -305,6 +320,7 @@ async function boot({ bin, data, port, wrap, log }: BootOptions): Promise<ChildP
   // In a process group of its own, so that Ctrl-C in the terminal reaches us and not it: it must outlive control.
   const server = spawn(command, args, { cwd: '/', stdio: ['ignore', 'ignore', 'pipe'], detached: true });
   let lastLine = '';
+  let isAskedToStop = false;
   await new Promise<void>((resolve, reject) => {
     const deadline = setTimeout(
       () => reject(new StartupError('The embedded PostgreSQL did not become ready in a minute.')),
@@ -314,6 +330,11 @@ async function boot({ bin, data, port, wrap, log }: BootOptions): Promise<ChildP
       for (const line of text.split('\n').filter(Boolean)) {
         lastLine = line;
         log.debug({ line }, 'postgres');
+        if (line.includes(SMART_SHUTDOWN)) {
+          // It would wait for all sessions to leave, and take no new ones: ours would stay, in a server that is neither up nor gone.
+          isAskedToStop = true;
+          server.kill('SIGINT');
+        }
         if (line.includes('database system is ready to accept connections')) {
           clearTimeout(deadline);
           resolve();
@@ -326,7 +347,7 @@ async function boot({ bin, data, port, wrap, log }: BootOptions): Promise<ChildP
     server.once('exit', () => reject(new StartupError(`The embedded PostgreSQL did not start: ${lastLine}`)));
     server.once('exit', () => clearTimeout(deadline));
   });
-  return server;
+  return { server, wasAskedToStop: () => isAskedToStop };
 }
 
 async function createDatabase(adminUrl: string): Promise<void> {

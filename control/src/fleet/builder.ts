@@ -6,6 +6,7 @@ import type { HostDrains } from './hosts/host-drain.service.ts';
 import type { HostOperations } from './hosts/host-operations.service.ts';
 import type { HostDeletion } from './hosts/host-deletion.service.ts';
 import type { HostService } from './hosts/host.service.ts';
+import type { FleetHealthService } from './monitor/fleet-health.service.ts';
 import type { ExecService } from './sandboxes/exec.service.ts';
 import type { Canaries } from './placement/canary.ts';
 import type { SandboxOperations } from './sandboxes/sandbox-operations.service.ts';
@@ -21,6 +22,7 @@ export interface FleetServices {
   readonly sandboxes: SandboxService;
   readonly sandboxOperations: SandboxOperations;
   readonly exec: ExecService;
+  readonly health: FleetHealthService;
   readonly canaries: Canaries;
   readonly hub: EventHub;
 }

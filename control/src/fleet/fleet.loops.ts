@@ -1,30 +1,54 @@
 import { REPLICA_DEAD_AFTER_MS } from '../kernel/replica.ts';
+import type { Leadership } from '../kernel/leadership.ts';
 import type { LoopDriver } from '../kernel/loops.ts';
 import type { HostDrains } from './hosts/host-drain.service.ts';
 import type { HostByoc } from './hosts/host-byoc.service.ts';
 import type { HostDeletion } from './hosts/host-deletion.service.ts';
 import type { HostPresence } from './hosts/host-presence.service.ts';
+import type { HostMonitor } from './monitor/monitor.service.ts';
 import type { Canaries } from './placement/canary.ts';
 import type { Convergence } from './sandboxes/convergence.service.ts';
 import type { FleetEvents } from './tables.ts';
 import type { HostClientPool } from './tunnels/host-client-pool.ts';
 
 export interface FleetLoopsDeps {
+  readonly leadership: Leadership;
   readonly events: FleetEvents;
   readonly presence: HostPresence;
+  readonly monitor: HostMonitor;
   readonly convergence: Convergence;
   readonly deletion: HostDeletion;
   readonly drains: HostDrains;
   readonly canaries: Canaries;
   readonly byoc: HostByoc;
   readonly tunnels: HostClientPool;
-  readonly unreachableAfterMs: number;
+  /** Silence after which a host is lost, in ms. */
+  readonly leaseMs: number;
+  /** See `FleetSettings`. */
+  readonly orphanMinAgeMs: number;
 }
 
-/** The periodic passes that make right what events make fast. */
+/**
+ * The periodic passes that make right what events make fast.
+ *
+ * What judges (declares something lost, finishes what others began) is the leader's. What is about this
+ * process, its tunnels and the sandboxes behind them, each process does for itself.
+ */
 export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
-  const { events, presence, convergence, deletion, drains, canaries, byoc, tunnels, unreachableAfterMs } = deps;
-  const startedAt = Date.now();
+  const {
+    leadership,
+    events,
+    presence,
+    monitor,
+    convergence,
+    deletion,
+    drains,
+    canaries,
+    byoc,
+    tunnels,
+    leaseMs,
+    orphanMinAgeMs,
+  } = deps;
 
   loops.add({
     name: 'event-sequencer',
@@ -35,20 +59,14 @@ export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
   loops.add({
     name: 'host-monitor',
     description: 'Declares silent hosts unreachable and their sandboxes missing.',
-    periodMs: Math.max(250, Math.min(5_000, unreachableAfterMs / 6)),
-    run: async () => {
-      // While control was away it heard nobody: every host gets a full period before it is judged.
-      if (Date.now() - startedAt < unreachableAfterMs) return 0;
-      const hosts = await presence.silence(unreachableAfterMs);
-      await presence.markMissing();
-      return hosts;
-    },
+    periodMs: Math.max(250, Math.min(5_000, leaseMs / 6)),
+    run: leadership.judge((term) => monitor.pass(term)),
   });
   loops.add({
     name: 'tunnel-cleaner',
     description: 'Keeps placements away from hosts whose tunnel was held by a control process that died.',
     periodMs: 2_000,
-    run: () => presence.clearOrphanedTunnels(REPLICA_DEAD_AFTER_MS),
+    run: leadership.judge((term) => presence.clearOrphanedTunnels(term, REPLICA_DEAD_AFTER_MS)),
   });
   loops.add({
     name: 'tunnel-keeper',
@@ -63,10 +81,17 @@ export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
     run: () => convergence.converge(),
   });
   loops.add({
+    name: 'orphans',
+    description: 'Looks again at sandboxes that hosts run and nobody wants.',
+    periodMs: Math.min(30_000, Math.max(500, orphanMinAgeMs / 4)),
+    run: () => convergence.rereadOrphans(),
+  });
+  loops.add({
     name: 'host-deletion',
     description: 'Finishes deletions that were interrupted.',
     periodMs: 5_000,
-    run: () => deletion.resume(),
+    // A wish that was written down and is never taken back: doing it twice is doing it once, so the lock is enough.
+    run: leadership.judge(() => deletion.resume()),
   });
   loops.add({
     name: 'host-drain',
@@ -84,6 +109,7 @@ export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
     name: 'host-byoc',
     description: 'Keeps hosts in step with whether their teams may bring any.',
     periodMs: 5_000,
-    run: () => byoc.followTeams(),
+    // As for deletions: what the teams say is read anew each time.
+    run: leadership.judge(() => byoc.followTeams()),
   });
 }

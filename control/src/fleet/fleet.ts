@@ -4,6 +4,7 @@ import type { Logger } from '@rookery/wire/log.ts';
 import DataLoader from 'dataloader';
 import type { GraphQLSchema } from 'graphql';
 import type { DatabaseConnection } from '../database/database.ts';
+import type { Leadership } from '../kernel/leadership.ts';
 import type { LoopDriver } from '../kernel/loops.ts';
 import type { AuditLog } from '../kernel/audit/audit-log.ts';
 import type { AccountsPort, FleetPort } from '../kernel/ports.ts';
@@ -30,10 +31,15 @@ import { HostPresence } from './hosts/host-presence.service.ts';
 import { addHostOperations } from './hosts/host-operations.schema.ts';
 import { addHosts } from './hosts/host.schema.ts';
 import { HostService } from './hosts/host.service.ts';
+import { addFleetHealth } from './monitor/fleet-health.schema.ts';
+import { FleetHealthService } from './monitor/fleet-health.service.ts';
+import { InterruptionWatch, toleranceFor } from './monitor/interruption-watch.ts';
+import { HostMonitor } from './monitor/monitor.service.ts';
 import { Canaries } from './placement/canary.ts';
 import type { PlacementStrategyName } from './placement/placement.ts';
 import { Placements } from './placement/placement.service.ts';
 import { Convergence } from './sandboxes/convergence.service.ts';
+import { SandboxTables } from './sandboxes/sandbox.books.ts';
 import { ExecService } from './sandboxes/exec.service.ts';
 import { addSandboxOperations } from './sandboxes/sandbox-operations.schema.ts';
 import { addSandboxes } from './sandboxes/sandbox.schema.ts';
@@ -49,6 +55,8 @@ export interface FleetSettings {
   readonly heartbeatMs: number;
   /** Silence after which a host counts as unreachable, in ms. */
   readonly unreachableAfterMs: number;
+  /** How long a sandbox that nobody wants must have been one before it is removed, in ms. */
+  readonly orphanMinAgeMs: number;
   /** Virtual CPUs that may be promised for each core. */
   readonly cpuOvercommit: number;
   readonly lifetimes: CredentialLifetimes;
@@ -64,6 +72,7 @@ export interface FleetDeps {
   readonly keys: SigningKeys;
   readonly accounts: AccountsPort;
   readonly loops: LoopDriver;
+  readonly leadership: Leadership;
   readonly replicaId: string;
   readonly settings: FleetSettings;
   /** Where agents reach control, without a slash at the end. */
@@ -93,13 +102,26 @@ export function fleetSchema(): GraphQLSchema {
   addSandboxOperations(builder, sandboxTypes);
   addTeamFields(builder, shared, addHosts(builder, shared, sandboxTypes), sandboxTypes);
   addHostOperations(builder, shared);
+  addFleetHealth(builder, shared);
   addHostTokens(builder, shared);
   return builder.toSubGraphSchema({});
 }
 
 /** Hosts, sandboxes and everything that moves them. */
 export async function createFleet(deps: FleetDeps): Promise<Fleet> {
-  const { database: connection, hub, accounts, keys, loops, replicaId, settings, agentUrl, disconnectHost, log } = deps;
+  const {
+    database: connection,
+    hub,
+    accounts,
+    keys,
+    loops,
+    leadership,
+    replicaId,
+    settings,
+    agentUrl,
+    disconnectHost,
+    log,
+  } = deps;
   const database = connection.as<FleetTables>();
   const events = deps.events.as<FleetTables>();
 
@@ -115,7 +137,12 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
   const { cpuOvercommit, placementStrategy } = settings;
   const placements = new Placements({ strategy: placementStrategy, cpuOvercommit });
   const claims = new Claims(connection.url);
-  const convergence = new Convergence({ database, events, pool, placements, log: log.child({ part: 'convergence' }) });
+  const convergence = new Convergence({
+    books: new SandboxTables({ database, events, placements }),
+    pool,
+    orphanMinAgeMs: settings.orphanMinAgeMs,
+    log: log.child({ part: 'convergence' }),
+  });
   const heartbeats = new Heartbeats({ database, presence, log });
 
   const { registrationTokenSeconds } = settings.lifetimes;
@@ -133,6 +160,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
   const sandboxOperations = new SandboxOperations({ events, hub, sandboxes, convergence });
   const exec = new ExecService({ database, hub, pool, sandboxes, operations: sandboxOperations });
   const canaries = new Canaries({ database, events, pool, log: log.child({ part: 'canaries' }) });
+  const health = new FleetHealthService({ database, events });
   const services: FleetServices = {
     hosts,
     hostOperations,
@@ -142,20 +170,38 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     sandboxes,
     sandboxOperations,
     exec,
+    health,
     canaries,
     hub,
   };
 
+  const leaseMs = settings.unreachableAfterMs;
+  const watch = new InterruptionWatch(toleranceFor(leaseMs));
+  const monitor = new HostMonitor({
+    store: {
+      evidence: (lease) => presence.evidence(lease),
+      silence: (term, cutoff, quota) => presence.silence(term, cutoff, quota),
+      clampLeases: (term) => presence.clampLeases(term),
+      markMissing: (term) => presence.markMissing(term),
+      publish: (term, verdict, evidence) => health.publish(term, verdict, evidence),
+    },
+    watch,
+    leaseMs,
+    log: log.child({ part: 'monitor' }),
+  });
   addFleetLoops(loops, {
+    leadership,
     events,
     presence,
+    monitor,
     convergence,
     deletion,
     drains,
     canaries,
     byoc,
     tunnels: pool,
-    unreachableAfterMs: settings.unreachableAfterMs,
+    leaseMs,
+    orphanMinAgeMs: settings.orphanMinAgeMs,
   });
   const issuer = new CredentialIssuer(keys, settings.lifetimes);
   const enrolment = new Enrolment({
@@ -177,6 +223,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     agentChannel: { enrolment, heartbeats, convergence, heartbeatMs: settings.heartbeatMs },
     tunnels: pool,
     async [Symbol.asyncDispose]() {
+      watch[Symbol.dispose]();
       await resuming;
       await pool[Symbol.asyncDispose]();
       await convergence.idle();

@@ -6,15 +6,18 @@ export interface Loop {
   /** What it makes right, for whoever looks at its last runs. */
   readonly description: string;
   readonly periodMs: number;
-  /** One pass; the number says how much it did. */
-  readonly run: () => Promise<number>;
+  /** One pass; the number says how much it did, undefined that it is another replica's to do (see `Leadership.judge`). */
+  readonly run: () => Promise<number | undefined>;
 }
 
 /** How a loop's last pass went. */
 export interface LoopStatus {
   readonly name: string;
   readonly description: string;
+  readonly periodMs: number;
   readonly runs: number;
+  /** Whether another replica did it when its turn came last. */
+  readonly standsBy: boolean;
   readonly lastRunAt: Date | null;
   readonly lastDurationMs: number | null;
   readonly lastCount: number | null;
@@ -37,11 +40,13 @@ export class LoopDriver implements AsyncDisposable {
   }
 
   add(loop: Loop): void {
-    const { name, description } = loop;
+    const { name, description, periodMs } = loop;
     this.#statuses.set(name, {
       name,
       description,
+      periodMs,
       runs: 0,
+      standsBy: false,
       lastRunAt: null,
       lastDurationMs: null,
       lastCount: null,
@@ -67,21 +72,23 @@ export class LoopDriver implements AsyncDisposable {
     this.#timers.add(timer);
   }
 
-  async #pass({ name, description, run }: Loop): Promise<void> {
+  async #pass({ name, run }: Loop): Promise<void> {
     const started = performance.now();
-    const runs = (this.#statuses.get(name)?.runs ?? 0) + 1;
+    const before = this.#statuses.get(name) as LoopStatus;
     let lastCount: number | null = null;
     let lastError: string | null = null;
     try {
-      lastCount = await run();
+      const count = await run();
+      if (count === undefined) return void this.#statuses.set(name, { ...before, standsBy: true });
+      lastCount = count;
     } catch (err) {
       lastError = err instanceof Error ? err.message : String(err);
       if (!this.#disposed) this.#log.warn({ loop: name, err }, 'a background loop failed; it goes on at its next turn');
     }
     this.#statuses.set(name, {
-      name,
-      description,
-      runs,
+      ...before,
+      runs: before.runs + 1,
+      standsBy: false,
       lastRunAt: new Date(),
       lastDurationMs: Math.round(performance.now() - started),
       lastCount,

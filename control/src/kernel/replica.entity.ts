@@ -1,4 +1,5 @@
 import { defineEntity, p } from '@mikro-orm/core';
+import type { LoopStatus } from './loops.ts';
 
 /** A running control process. A row that is not renewed is one that died. */
 export const ReplicaSchema = defineEntity({
@@ -8,6 +9,8 @@ export const ReplicaSchema = defineEntity({
     id: p.uuid().primary(),
     startedAt: p.datetime().defaultRaw('now()'),
     seenAt: p.datetime().defaultRaw('now()'),
+    /** How the last passes of its loops went; its dates are strings here. */
+    loops: p.json<LoopStatus[]>().defaultRaw(`'[]'::jsonb`),
   },
 });
 

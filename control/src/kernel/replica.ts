@@ -1,7 +1,7 @@
 import type { InferKyselyDB } from '@mikro-orm/sql';
 import { sql } from 'kysely';
 import { v7 as uuidv7 } from 'uuid';
-import type { DatabaseConnection, QUERY_OPTIONS } from '../database/database.ts';
+import { isDatabaseOutage, type DatabaseConnection, type QUERY_OPTIONS } from '../database/database.ts';
 import type { LoopDriver } from './loops.ts';
 import type { ReplicaSchema } from './replica.entity.ts';
 
@@ -26,7 +26,10 @@ export async function joinReplicas(connection: DatabaseConnection, loops: LoopDr
   const { query } = connection.as<Tables>();
   const id = uuidv7();
   const beat = async (): Promise<number> => {
-    await sql`insert into replicas (id) values (${id}) on conflict (id) do update set seen_at = now()`.execute(query);
+    const statuses = JSON.stringify(loops.statuses());
+    await sql`
+      insert into replicas (id, loops) values (${id}, ${statuses}::jsonb)
+      on conflict (id) do update set seen_at = now(), loops = ${statuses}::jsonb`.execute(query);
     const { numDeletedRows } = await query
       .deleteFrom('Replica')
       .where('seenAt', '<', sql<Date>`now() - ${FORGOTTEN_AFTER_MS} * interval '1 ms'`)
@@ -36,14 +39,21 @@ export async function joinReplicas(connection: DatabaseConnection, loops: LoopDr
   await beat();
   loops.add({
     name: 'replica-heartbeat',
-    description: 'Says that this control process lives.',
+    description: 'Says that this control process lives, and how its loops went.',
     periodMs: BEAT_MS,
     run: beat,
   });
   return {
     id,
     async [Symbol.asyncDispose]() {
-      await query.deleteFrom('Replica').where('id', '=', id).execute();
+      await query
+        .deleteFrom('Replica')
+        .where('id', '=', id)
+        .execute()
+        .catch((error: unknown) => {
+          // Without a database there is nobody to take leave of; the others find out by the silence.
+          if (!isDatabaseOutage(error)) throw error;
+        });
     },
   };
 }

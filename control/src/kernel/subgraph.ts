@@ -9,9 +9,11 @@ import {
   type DocumentNode,
   type ExecutionResult,
   type FormattedExecutionResult,
+  type GraphQLFormattedError,
   type GraphQLSchema,
 } from 'graphql';
 import type { Caller } from '@rookery/wire/caller.ts';
+import { isDatabaseOutage } from '../database/database.ts';
 import { fingerprint, type Viewer } from './viewer.ts';
 
 /** One subgraph as the process serves it, in process or over the network. */
@@ -49,7 +51,8 @@ export async function executeOnSubgraph(
   const { schema } = subgraph;
   const args = { schema, document, variableValues: variables ?? {}, operationName: operationName ?? null };
   const format = (result: ExecutionResult): FormattedExecutionResult => formatResult(result, log);
-  const who = await identify(caller);
+  const who = await identify(caller).catch((error: unknown) => asOutage(error));
+  if (who instanceof RookeryError) return { errors: [publicOutage(who)] };
   if (getOperationAST(document, operationName)?.operation !== 'subscription') {
     return format(await execute({ ...args, contextValue: subgraph.context(who, caller) }));
   }
@@ -77,7 +80,29 @@ const INTERRUPTED = new RookeryError(
 
 export function formatResult(result: ExecutionResult, log: Logger): FormattedExecutionResult {
   if (!result.errors) return result as FormattedExecutionResult;
-  return { ...result, errors: result.errors.map((error) => publicError(error, log)) } as FormattedExecutionResult;
+  const errors = result.errors.map((error) =>
+    isDatabaseOutage(error.originalError)
+      ? { ...error.toJSON(), ...publicOutage(DATABASE_AWAY) }
+      : publicError(error, log),
+  );
+  return { ...result, errors } as FormattedExecutionResult;
+}
+
+/** No incident: nothing is wrong with the request or with us, and the same one will do later. */
+const DATABASE_AWAY = new RookeryError(
+  'UNAVAILABLE',
+  'The control plane cannot reach its database at the moment; try again.',
+);
+
+const publicOutage = ({ message, extensions }: RookeryError): GraphQLFormattedError => ({
+  message,
+  extensions: { ...extensions },
+});
+
+/** @throws what is not an outage. */
+function asOutage(error: unknown): RookeryError {
+  if (isDatabaseOutage(error)) return DATABASE_AWAY;
+  throw error;
 }
 
 /**

@@ -10,6 +10,8 @@ export interface PolicyRow {
   readonly document: string;
   readonly variables?: (world: World) => Record<string, unknown>;
   readonly expected: Expected;
+  /** Of a subscription: what is in the event that tells who hears. The team's id where it is not given. */
+  readonly hears?: string;
 }
 
 /** The outcome for everyone who is not named. */
@@ -277,6 +279,11 @@ export const OPERATIONS: Readonly<Record<string, PolicyRow>> = {
     expected: SANDBOX_USE,
   },
 
+  // Null for who may not see it; nobody at all must sign in.
+  'Query.fleetHealth': {
+    document: 'query { r: fleetHealth { state replicas { id } } }',
+    expected: everyone('NOT_FOUND', { ...NOBODY, platformAdmin: 'ALLOWED' }),
+  },
   // Subscriptions: whether somebody hears of a change of the team's.
   'Subscription.teamChanged': {
     document: 'subscription ($after: String!) { r: teamChanged(after: $after) { teamId } }',
@@ -298,6 +305,11 @@ export const OPERATIONS: Readonly<Record<string, PolicyRow>> = {
       member: 'NOT_FOUND',
       ...ANY_KEY('FORBIDDEN'),
     }),
+  },
+  'Subscription.fleetHealthChanged': {
+    document: 'subscription ($after: String!) { r: fleetHealthChanged(after: $after) { fleetHealth { state } } }',
+    hears: '"fleetHealth":{',
+    expected: PLATFORM_ADMINS,
   },
 };
 

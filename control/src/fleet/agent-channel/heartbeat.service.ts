@@ -137,12 +137,14 @@ export class Heartbeats {
       from written join hosts on hosts.id = written.host_id and hosts.deleted_at is null`.execute(
       this.#deps.database.query,
     );
-    for (const { hostId, online } of rows) {
-      if (online) continue;
-      // The lease stands either way; the next beat tries again.
+    const returning = rows.filter(({ online }) => !online).map(({ hostId }) => hostId);
+    if (returning.length > 0) {
+      // The leases stand either way; the next beats try again.
       await this.#deps.presence
-        .heard(hostId)
-        .catch((err: unknown) => this.#deps.log.warn({ hostId, err }, 'a returning host could not be written down'));
+        .heard(returning)
+        .catch((err: unknown) =>
+          this.#deps.log.warn({ hosts: returning.length, err }, 'returning hosts could not be written down'),
+        );
     }
     return new Map(rows.map(({ hostId, digest, online }) => [hostId, { knownDigest: online ? digest : null }]));
   }

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { insertHost, openTestDatabase } from '../../../test/harness.ts';
 import type { DatabaseConnection } from '../../database/database.ts';
 import { EventLog } from '../../kernel/events/event-log.ts';
+import type { Term } from '../../kernel/leadership.ts';
 import { SANDBOX_STATUSES, STATUSES_THAT_GO_MISSING, type SandboxStatus } from '../sandboxes/sandbox.state.ts';
 import type { FleetDatabase, FleetTables } from '../tables.ts';
 import { HostPresence } from './host-presence.service.ts';
@@ -65,6 +66,15 @@ async function newSandbox(hostId: string, status: SandboxStatus): Promise<string
   return id;
 }
 
+/** A term that nobody disputes. */
+const LEADER: Term = { epoch: 1, fence: async () => {} };
+
+/** Declares lost whoever has been silent for 90 s. */
+async function silence(quota = Number.POSITIVE_INFINITY): Promise<number> {
+  const { cutoff } = await presence.evidence(90_000);
+  return presence.silence(LEADER, cutoff, quota);
+}
+
 const hostOf = (id: string) =>
   database.query.selectFrom('Host').selectAll().where('id', '=', id).executeTakeFirstOrThrow();
 const sandboxOf = (id: string) =>
@@ -74,18 +84,86 @@ const eventTypes = async () =>
 
 test('a host that has been silent for too long is unreachable and cannot be placed on; one that was heard is not', async () => {
   const [silent, heard] = [await newHost(91_000), await newHost(89_000)];
-  expect(await presence.silence(90_000)).toBe(1);
+  expect(await silence()).toBe(1);
   expect(await hostOf(silent.id)).toMatchObject({
     status: 'UNREACHABLE',
     revision: silent.revision + 1,
   });
   expect(await hostOf(heard.id)).toMatchObject({ status: 'ONLINE', revision: heard.revision });
-  expect(await presence.silence(90_000)).toBe(0);
+  expect(await silence()).toBe(0);
+});
+
+test('of the silent ones those that are silent longest go first, and no more than the quota', async () => {
+  const [long, longer] = [await newHost(100_000), await newHost(200_000)];
+  expect(await silence(1)).toBe(1);
+  expect(await hostOf(longer.id)).toMatchObject({ status: 'UNREACHABLE' });
+  expect(await hostOf(long.id)).toMatchObject({ status: 'ONLINE' });
+});
+
+test('more hosts and sandboxes than fit into one transaction are declared lost in one pass', async () => {
+  const hosts = await Promise.all(Array.from({ length: 12 }, () => newHost(91_000)));
+  const sandboxes = hosts.flatMap(({ id }) => Array.from({ length: 90 }, () => newSandbox(id, 'RUNNING')));
+  await Promise.all(sandboxes);
+  expect(await silence()).toBe(12);
+  expect(await presence.markMissing(LEADER)).toBe(1_080);
+});
+
+test('a host that beats between the judgement and its writing is not touched, however much later that is written', async () => {
+  const host = await newHost(91_000);
+  const { cutoff } = await presence.evidence(90_000);
+  await database.query
+    .updateTable('HostLease')
+    .set({ seenAt: new Date(Date.now() - 80_000) })
+    .where('hostId', '=', host.id)
+    .execute();
+  // Ten minutes later it would have been silent for long again: but not in what was judged.
+  expect(await presence.silence(LEADER, cutoff, 10)).toBe(0);
+  expect(await hostOf(host.id)).toMatchObject({ status: 'ONLINE' });
+});
+
+test('a host whose beat is being written at this moment is not silent', async () => {
+  const host = await newHost(91_000);
+  await database.transaction(async (tx) => {
+    await tx.updateTable('HostLease').set({ seenAt: new Date() }).where('hostId', '=', host.id).execute();
+    expect(await silence()).toBe(0);
+  });
+  expect(await hostOf(host.id)).toMatchObject({ status: 'ONLINE' });
+});
+
+test('a lease from the future, written before the clock was put back, is dated now; others are left as they are', async () => {
+  const [ahead, behind] = [await newHost(-3_600_000), await newHost(60_000)];
+  await presence.clampLeases(LEADER);
+  expect(await presence.evidence(30_000)).toMatchObject({ heard: 1, silent: 1 });
+  const { now } = await presence.evidence(30_000);
+  const seen = async (id: string) =>
+    (await database.query.selectFrom('HostLease').select('seenAt').where('hostId', '=', id).executeTakeFirstOrThrow())
+      .seenAt;
+  expect((await seen(ahead.id)).getTime()).toBeLessThanOrEqual(now.getTime());
+  expect((await seen(behind.id)).getTime()).toBeLessThan(now.getTime() - 59_000);
+});
+
+test('the evidence counts who was heard, who is silent, and who was lost together and not long ago', async () => {
+  await newHost(1_000);
+  await newHost(91_000);
+  await newHost(120_000, { status: 'UNREACHABLE' });
+  await newHost(90_000 * 6, { status: 'UNREACHABLE' });
+  await newHost(1_000, { status: 'PENDING' });
+  await newHost(1_000, { deletedAt: new Date() });
+  expect(await presence.evidence(90_000)).toMatchObject({ heard: 1, silent: 1, lost: 1, unreachable: 2 });
+});
+
+test('many hosts that return together are online by one event each, and those that are online already by none', async () => {
+  const hosts = await Promise.all(Array.from({ length: 40 }, () => newHost(0, { status: 'UNREACHABLE' })));
+  const online = await newHost(0);
+  const ids = [...hosts.map(({ id }) => id), online.id, randomUUID()];
+  await Promise.all([presence.heard(ids), presence.heard(ids)]);
+  expect(await hostOf(online.id)).toMatchObject({ revision: online.revision });
+  expect(await eventTypes()).toEqual(hosts.map(() => 'host.online'));
 });
 
 test('a host that has never registered is not unreachable', async () => {
   await newHost(1_000_000, { status: 'PENDING' });
-  expect(await presence.silence(90_000)).toBe(0);
+  expect(await silence()).toBe(0);
 });
 
 test.each(SANDBOX_STATUSES)(
@@ -93,22 +171,22 @@ test.each(SANDBOX_STATUSES)(
   async (status) => {
     const host = await newHost(91_000);
     const id = await newSandbox(host.id, status);
-    await presence.silence(90_000);
+    await silence();
     const goes = (STATUSES_THAT_GO_MISSING as readonly SandboxStatus[]).includes(status);
-    expect(await presence.markMissing()).toBe(goes ? 1 : 0);
+    expect(await presence.markMissing(LEADER)).toBe(goes ? 1 : 0);
     expect(await sandboxOf(id)).toMatchObject(
       goes ? { status: 'MISSING', statusBeforeMissing: status, revision: 2 } : { status, revision: 1 },
     );
-    expect(await presence.markMissing()).toBe(0);
+    expect(await presence.markMissing(LEADER)).toBe(0);
     expect(await eventTypes()).toEqual(goes ? ['host.unreachable', 'sandbox.missing'] : ['host.unreachable']);
   },
 );
 
 test('a host that is heard again is online again', async () => {
   const host = await newHost(91_000);
-  await presence.silence(90_000);
-  await presence.heard(host.id);
-  await presence.heard(host.id);
+  await silence();
+  await presence.heard([host.id]);
+  await presence.heard([host.id]);
   expect(await hostOf(host.id)).toMatchObject({ status: 'ONLINE' });
   expect(await eventTypes()).toEqual(['host.unreachable', 'host.online']);
 });
@@ -120,8 +198,8 @@ test('a host that returns is asked for everything it has, also when its digest i
     .set({ inventoryDigest: 'known' })
     .where('hostId', '=', host.id)
     .execute();
-  await presence.silence(90_000);
-  await presence.heard(host.id);
+  await silence();
+  await presence.heard([host.id]);
   expect(
     await database.query
       .selectFrom('HostLease')
@@ -143,7 +221,7 @@ test('tunnels that this process holds are put right, whatever was written meanwh
 
 test('this process never takes its own tunnels for those of a dead one, however late its own sign of life is', async () => {
   const host = await newHost(0, { tunnelReplica: replicaId });
-  expect(await presence.clearOrphanedTunnels(10_000)).toBe(0);
+  expect(await presence.clearOrphanedTunnels(LEADER, 10_000)).toBe(0);
   expect(await hostOf(host.id)).toMatchObject({ tunnelReplica: replicaId });
 });
 
@@ -215,7 +293,7 @@ test('tunnels of a control process that died are cleared, those of a living one 
     await newHost(0, { tunnelReplica: other }),
     await newHost(0, { tunnelReplica: randomUUID() }),
   ];
-  expect(await presence.clearOrphanedTunnels(10_000)).toBe(1);
+  expect(await presence.clearOrphanedTunnels(LEADER, 10_000)).toBe(1);
   expect(await hostOf(living.id)).toMatchObject({ tunnelReplica: other });
   expect(await hostOf(dead.id)).toMatchObject({ tunnelReplica: null });
 });

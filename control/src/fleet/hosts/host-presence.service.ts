@@ -1,10 +1,12 @@
 import { sql } from 'kysely';
 import { HOST_LOST_REASON, STATUSES_THAT_GO_MISSING } from '../sandboxes/sandbox.state.ts';
+import { TOGETHER_LEASES, type Evidence } from '../monitor/monitor.state.ts';
+import type { Term } from '../../kernel/leadership.ts';
 import type { FleetDatabase, FleetEvents, FleetTransaction, HostRow } from '../tables.ts';
 import { specsToColumns, type HostSpecs } from './host.specs.ts';
 
-/** Hosts silenced in one transaction; more holds more row locks at once. */
-const SILENCE_BATCH = 500;
+/** Rows declared lost or back in one transaction; more holds more row locks at once and blocks the process for longer while their events are made. */
+const BATCH = 500;
 
 /** How the fleet learns that hosts come, go and change: the writes behind heartbeats, tunnels and the monitor. */
 export class HostPresence {
@@ -27,18 +29,38 @@ export class HostPresence {
   }
 
   /**
-   * A heartbeat came from a host that was not online. Its known inventory is forgotten, so that the
-   * next beats ask for a full one: what went missing with the host comes back with it.
+   * Heartbeats came from hosts that were not online. Their known inventories are forgotten, so that the
+   * next beats ask for full ones: what went missing with a host comes back with it.
+   *
+   * Set-based, because after an outage they all come at once.
    */
-  async heard(hostId: string): Promise<void> {
-    await this.#update(
-      hostId,
-      'host.online',
-      (host) => (host.status === 'ONLINE' ? undefined : { status: 'ONLINE' }),
-      async (tx) => {
-        await tx.updateTable('HostLease').set({ inventoryDigest: null }).where('hostId', '=', hostId).execute();
-      },
-    );
+  async heard(hostIds: readonly string[]): Promise<void> {
+    for (let start = 0; start < hostIds.length; start += BATCH) {
+      const batch = hostIds.slice(start, start + BATCH);
+      await this.#events.transaction('control', async (tx, record) => {
+        const hosts = await tx
+          .updateTable('Host')
+          .set(({ eb }) => ({ status: 'ONLINE', revision: eb('revision', '+', 1) }))
+          .where('id', 'in', (returning) =>
+            returning
+              .selectFrom('Host as h')
+              .select('h.id')
+              .where('h.id', 'in', batch)
+              .where('h.status', '!=', 'ONLINE')
+              .where('h.deletedAt', 'is', null)
+              // In one order, so that two replicas that do this at once cannot lock each other out.
+              .orderBy('h.id')
+              .forUpdate('h'),
+          )
+          .where('status', '!=', 'ONLINE')
+          .returningAll()
+          .execute();
+        if (hosts.length === 0) return;
+        const ids = hosts.map(({ id }) => id);
+        await tx.updateTable('HostLease').set({ inventoryDigest: null }).where('hostId', 'in', ids).execute();
+        await record(hosts.map((row) => ({ subject: 'HOST', change: 'UPDATED', type: 'host.online', row })));
+      });
+    }
   }
 
   /**
@@ -79,11 +101,15 @@ export class HostPresence {
     );
   }
 
-  /** Clears tunnels that belong to no living replica, so that nothing is placed on a host which nobody can reach. */
-  async clearOrphanedTunnels(replicaDeadAfterMs: number): Promise<number> {
+  /**
+   * Clears tunnels that belong to no living replica, so that nothing is placed on a host which nobody can reach.
+   *
+   * @throws {FencedOff}
+   */
+  async clearOrphanedTunnels(term: Term, replicaDeadAfterMs: number): Promise<number> {
     const orphaned = await this.#database.query
       .selectFrom('Host')
-      .select('id')
+      .select(['id', 'tunnelReplica'])
       .where('tunnelReplica', 'is not', null)
       .where('tunnelReplica', '!=', this.#replicaId)
       .where('tunnelReplica', 'not in', (living) =>
@@ -93,38 +119,107 @@ export class HostPresence {
           .where('seenAt', '>', sql<Date>`now() - ${replicaDeadAfterMs} * interval '1 ms'`),
       )
       .execute();
-    for (const { id } of orphaned) {
-      await this.#update(id, 'host.tunnel_down', (host) => (host.tunnelReplica ? { tunnelReplica: null } : undefined));
+    for (const { id, tunnelReplica } of orphaned) {
+      await this.#update(
+        id,
+        'host.tunnel_down',
+        // Only that of the dead one: the host may have dialled another replica meanwhile.
+        (host) => (host.tunnelReplica === tunnelReplica ? { tunnelReplica: null } : undefined),
+        (tx) => term.fence(tx),
+      );
     }
     return orphaned.length;
   }
 
   /**
-   * Declares hosts unreachable that have been silent for too long. Reversible.
-   *
-   * @returns how many hosts it was.
+   * What the leases say, and until when a host must have been heard not to be silent: by the database's
+   * clock, which also dates the leases.
    */
-  async silence(silentForMs: number): Promise<number> {
-    return this.#events.transaction('control', async (tx, record) => {
-      const hosts = await tx
-        .updateTable('Host')
-        .set(({ eb }) => ({ status: 'UNREACHABLE', revision: eb('revision', '+', 1) }))
-        .where('id', 'in', (silent) =>
-          silent
-            .selectFrom('Host as h')
-            .innerJoin('HostLease as l', 'l.hostId', 'h.id')
-            .select('h.id')
-            .where('h.status', '=', 'ONLINE')
-            .where('h.deletedAt', 'is', null)
-            .where('l.seenAt', '<', sql<Date>`now() - ${silentForMs} * interval '1 ms'`)
-            .limit(SILENCE_BATCH),
+  async evidence(leaseMs: number): Promise<Evidence & { readonly now: Date; readonly cutoff: Date }> {
+    const { rows } = await sql<Record<keyof Evidence, string> & { now: Date }>`
+      select date_trunc('milliseconds', now()) as now,
+        count(*) filter (where host.status = 'ONLINE' and lease.seen_at >= ${ago(leaseMs)}) as heard,
+        count(*) filter (where host.status = 'ONLINE' and lease.seen_at < ${ago(leaseMs)}) as silent,
+        count(*) filter (where host.status = 'UNREACHABLE'
+          and lease.seen_at >= ${ago(leaseMs * (1 + TOGETHER_LEASES))}) as lost,
+        count(*) filter (where host.status = 'UNREACHABLE') as unreachable
+      from hosts as host join host_leases as lease on lease.host_id = host.id
+      where host.deleted_at is null and host.status <> 'PENDING'`.execute(this.#database.query);
+    const [row] = rows;
+    if (!row) throw new Error('a count without a row');
+    const now = new Date(row.now);
+    return {
+      now,
+      cutoff: new Date(now.getTime() - leaseMs),
+      heard: Number(row.heard),
+      silent: Number(row.silent),
+      lost: Number(row.lost),
+      unreachable: Number(row.unreachable),
+    };
+  }
+
+  /**
+   * Dates leases now that are dated in the future, because the database's clock was put back.
+   *
+   * @throws {FencedOff}
+   */
+  async clampLeases(term: Term): Promise<void> {
+    await this.#database.transaction(async (tx) => {
+      await term.fence(tx);
+      await tx
+        .updateTable('HostLease')
+        .set({ seenAt: sql<Date>`now()` })
+        .where('hostId', 'in', (ahead) =>
+          // One that is being written at this moment will be dated right.
+          ahead
+            .selectFrom('HostLease')
+            .select('hostId')
+            .where('seenAt', '>', sql<Date>`now()`)
+            .forUpdate()
+            .skipLocked(),
         )
-        .where('status', '=', 'ONLINE')
-        .returningAll()
         .execute();
-      await record(hosts.map((row) => ({ subject: 'HOST', change: 'UPDATED', type: 'host.unreachable', row })));
-      return hosts.length;
     });
+  }
+
+  /**
+   * Declares hosts unreachable that have not been heard since `cutoff`. Reversible.
+   *
+   * The cutoff is a moment and not an age: however long this process sleeps between the judgement and its
+   * writing, a host that has beaten since is not touched. A lease that is being written at this very
+   * moment is skipped: its host is being heard.
+   *
+   * @param quota how many at most.
+   * @returns how many hosts it was.
+   * @throws {FencedOff}
+   */
+  async silence(term: Term, cutoff: Date, quota: number): Promise<number> {
+    return inBatches(quota, (limit) =>
+      this.#events.transaction('control', async (tx, record) => {
+        await term.fence(tx);
+        const hosts = await tx
+          .updateTable('Host')
+          .set(({ eb }) => ({ status: 'UNREACHABLE', revision: eb('revision', '+', 1) }))
+          .where('id', 'in', (silent) =>
+            silent
+              .selectFrom('Host as h')
+              .innerJoin('HostLease as l', 'l.hostId', 'h.id')
+              .select('h.id')
+              .where('h.status', '=', 'ONLINE')
+              .where('h.deletedAt', 'is', null)
+              .where('l.seenAt', '<', cutoff)
+              .orderBy('l.seenAt')
+              .limit(limit)
+              .forUpdate('l')
+              .skipLocked(),
+          )
+          .where('status', '=', 'ONLINE')
+          .returningAll()
+          .execute();
+        await record(hosts.map((row) => ({ subject: 'HOST', change: 'UPDATED', type: 'host.unreachable', row })));
+        return hosts.length;
+      }),
+    );
   }
 
   /**
@@ -135,37 +230,41 @@ export class HostPresence {
    * waits for a sandbox's (everything else locks them the other way round).
    *
    * @returns how many sandboxes it was.
+   * @throws {FencedOff}
    */
-  async markMissing(): Promise<number> {
-    return this.#events.transaction('control', async (tx, record) => {
-      const sandboxes = await tx
-        .updateTable('Sandbox')
-        .set(({ eb, ref }) => ({
-          status: 'MISSING',
-          statusBeforeMissing: ref('status'),
-          statusReason: HOST_LOST_REASON,
-          revision: eb('revision', '+', 1),
-        }))
-        .where('id', 'in', (missing) =>
-          missing
-            .selectFrom('Sandbox as s')
-            .innerJoin('Host as h', 'h.id', 's.hostId')
-            .select('s.id')
-            .where('h.status', '=', 'UNREACHABLE')
-            .where('h.deletedAt', 'is', null)
-            .where('s.status', 'in', STATUSES_THAT_GO_MISSING)
-            .where('s.deletedAt', 'is', null)
-            // In one order, so that two replicas that do this at once cannot lock each other out.
-            .orderBy('s.id')
-            .limit(SILENCE_BATCH)
-            .forUpdate('s'),
-        )
-        .where('status', 'in', STATUSES_THAT_GO_MISSING)
-        .returningAll()
-        .execute();
-      await record(sandboxes.map((row) => ({ subject: 'SANDBOX', change: 'UPDATED', type: 'sandbox.missing', row })));
-      return sandboxes.length;
-    });
+  async markMissing(term: Term): Promise<number> {
+    return inBatches(Number.POSITIVE_INFINITY, (limit) =>
+      this.#events.transaction('control', async (tx, record) => {
+        await term.fence(tx);
+        const sandboxes = await tx
+          .updateTable('Sandbox')
+          .set(({ eb, ref }) => ({
+            status: 'MISSING',
+            statusBeforeMissing: ref('status'),
+            statusReason: HOST_LOST_REASON,
+            revision: eb('revision', '+', 1),
+          }))
+          .where('id', 'in', (missing) =>
+            missing
+              .selectFrom('Sandbox as s')
+              .innerJoin('Host as h', 'h.id', 's.hostId')
+              .select('s.id')
+              .where('h.status', '=', 'UNREACHABLE')
+              .where('h.deletedAt', 'is', null)
+              .where('s.status', 'in', STATUSES_THAT_GO_MISSING)
+              .where('s.deletedAt', 'is', null)
+              // In one order, so that whoever else locks several cannot lock us out.
+              .orderBy('s.id')
+              .limit(limit)
+              .forUpdate('s'),
+          )
+          .where('status', 'in', STATUSES_THAT_GO_MISSING)
+          .returningAll()
+          .execute();
+        await record(sandboxes.map((row) => ({ subject: 'SANDBOX', change: 'UPDATED', type: 'sandbox.missing', row })));
+        return sandboxes.length;
+      }),
+    );
   }
 
   /** @returns whether there is such a host. */
@@ -173,9 +272,10 @@ export class HostPresence {
     hostId: string,
     type: string,
     change: (host: HostRow) => Partial<HostRow> | undefined,
-    also: (tx: FleetTransaction) => Promise<void> = async () => {},
+    first: (tx: FleetTransaction) => Promise<void> = async () => {},
   ): Promise<boolean> {
     return this.#events.transaction(`host:${hostId}`, async (tx, record) => {
+      await first(tx);
       const host = await tx
         .selectFrom('Host')
         .selectAll()
@@ -191,10 +291,22 @@ export class HostPresence {
         .where('id', '=', hostId)
         .returningAll()
         .executeTakeFirstOrThrow();
-      await also(tx);
       await record([{ subject: 'HOST', change: 'UPDATED', type, row }]);
       return true;
     });
+  }
+}
+
+/** So long ago by the database's clock. */
+const ago = (ms: number) => sql<Date>`date_trunc('milliseconds', now()) - ${ms} * interval '1 ms'`;
+
+/** Repeats a limited piece of work until there is nothing left to do or `quota` is used up. */
+async function inBatches(quota: number, work: (limit: number) => Promise<number>): Promise<number> {
+  for (let total = 0; ;) {
+    const limit = Math.min(BATCH, quota - total);
+    const done = limit > 0 ? await work(limit) : 0;
+    total += done;
+    if (done < limit || limit <= 0) return total;
   }
 }
 

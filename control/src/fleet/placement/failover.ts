@@ -57,7 +57,8 @@ export async function takeReport(
   return { ...result, leftBehind: false };
 }
 
-const eventType = ({ status, pauseCause }: SandboxRow): string =>
+/** What the log calls a change that a host's report has made. */
+export const eventType = ({ status, pauseCause }: SandboxRow): string =>
   status === 'PAUSED' && pauseCause === 'IDLE' ? 'sandbox.auto_paused' : `sandbox.${status.toLowerCase()}`;
 
 /** Whether a report says that a host could not start a sandbox which another host might. */

@@ -1,13 +1,13 @@
 import { RookeryError } from '@rookery/wire/errors.ts';
 import { inventoryDigest } from '@rookery/wire/inventory-digest.ts';
 import type { Logger } from '@rookery/wire/log.ts';
-import { takeReport } from '../placement/failover.ts';
-import type { Placements } from '../placement/placement.service.ts';
-import type { FleetDatabase, FleetEvents, SandboxRow } from '../tables.ts';
+import type { SandboxRow } from '../tables.ts';
 import type { HostClientPool } from '../tunnels/host-client-pool.ts';
-import { transitionSandbox } from './sandbox.record.ts';
+import { ORPHAN_MIN_AGE_MS, readOrphans } from './orphan.state.ts';
+import { reconcile } from './reconcile.ts';
+import type { SandboxBooks } from './sandbox.books.ts';
 import type { Inventory, ObservedSandbox } from './sandbox.report.ts';
-import { ENDED_STATUSES, isEnded, markPushed, noteTrouble, type Absence, type Transition } from './sandbox.state.ts';
+import { isEnded, markPushed, noteTrouble, type Absence, type Transition } from './sandbox.state.ts';
 
 /** How long a host may take to bring one sandbox to where it should be, in ms. */
 const APPLY_DEADLINE_MS = 60_000;
@@ -18,12 +18,15 @@ const PUSHES_PER_HOST = 8;
 /** Sandboxes looked at in one periodic pass. */
 const CONVERGE_BATCH = 1_000;
 
+/** How long a host may take to say again what it has, in ms. */
+const INVENTORY_DEADLINE_MS = 10_000;
+
 export interface ConvergenceDeps {
-  readonly database: FleetDatabase;
-  readonly events: FleetEvents;
-  readonly pool: HostClientPool;
-  readonly placements: Placements;
+  readonly books: SandboxBooks;
+  readonly pool: Pick<HostClientPool, 'get' | 'provenHostIds'>;
   readonly log: Logger;
+  /** How long a sandbox must have been an orphan before it is removed, in ms; default {@link ORPHAN_MIN_AGE_MS}. */
+  readonly orphanMinAgeMs?: number;
 }
 
 /**
@@ -87,31 +90,43 @@ export class Convergence {
    *
    * @returns false when a newer inventory of this host has been taken already.
    */
-  async reconcile(hostId: string, { epoch, sandboxes }: Inventory): Promise<boolean> {
-    const { database, log } = this.#deps;
-    if (!(await this.#takeEpoch(hostId, epoch))) return false;
-    const rows = await database.query
-      .selectFrom('Sandbox')
-      .select(['id', 'status'])
-      .where('hostId', '=', hostId)
-      .where('deletedAt', 'is', null)
-      .execute();
-    const reported = new Map(sandboxes.map((sandbox) => [sandbox.id, sandbox]));
-    const toPush: string[] = [];
-    for (const { id } of rows) {
-      const transition = await this.observe(hostId, id, reported.get(id) ?? { absentAsOf: epoch });
-      if (transition?.push) toPush.push(id);
-    }
+  async reconcile(hostId: string, inventory: Inventory): Promise<boolean> {
+    const { books, log } = this.#deps;
+    const { epoch, sandboxes } = inventory;
+    if (!(await books.takeEpoch(hostId, epoch))) return false;
+    const rows = await books.forInventory(
+      hostId,
+      sandboxes.map(({ id }) => id),
+    );
+    // Decided on rows as they were read; what changes is decided again on the locked ones.
+    const { changed, toPush, toRemove, orphans } = reconcile(hostId, rows, inventory, new Date());
+    await this.#takeAll(hostId, rows, changed);
     if (toPush.length > 0) log.info({ hostId, sandboxes: toPush.length }, 'host differs from what is wanted; pushing');
     void inBatches(toPush, PUSHES_PER_HOST, (id) => this.push(id));
-
-    const known = new Set(rows.filter(({ status }) => !isEnded(status)).map(({ id }) => id));
-    await this.#removeDeleted(
-      hostId,
-      sandboxes.filter(({ id, status }) => !known.has(id) && !isEnded(status)),
-    );
-    await this.#keepDigest(hostId, epoch, inventoryDigest(sandboxes));
+    void inBatches(toRemove, PUSHES_PER_HOST, (sandbox) => this.#remove(hostId, sandbox));
+    await this.#watchOrphans(hostId, orphans);
+    await books.keepDigest(hostId, epoch, inventoryDigest(sandboxes));
     return true;
+  }
+
+  /**
+   * Looks again at hosts that had orphans long enough ago for a second look to count.
+   *
+   * @returns how many hosts that is.
+   */
+  async rereadOrphans(): Promise<number> {
+    const { books, pool, log, orphanMinAgeMs = ORPHAN_MIN_AGE_MS } = this.#deps;
+    const proven = pool.provenHostIds;
+    if (proven.length === 0) return 0;
+    const hostIds = await books.hostsWithOrphans(proven, new Date(Date.now() - orphanMinAgeMs));
+    await inBatches(hostIds, PUSHES_PER_HOST, async (hostId) => {
+      const inventory = await pool
+        .get(hostId)
+        ?.inventory(INVENTORY_DEADLINE_MS)
+        .catch((err: unknown) => void log.info({ hostId, err }, 'a host with orphans could not be read again'));
+      if (inventory) await this.reconcile(hostId, inventory);
+    });
+    return hostIds.length;
   }
 
   /**
@@ -120,18 +135,13 @@ export class Convergence {
    * @returns the transition, or undefined when the sandbox is not this host's.
    */
   async observe(hostId: string, sandboxId: string, report: ObservedSandbox | Absence): Promise<Transition | undefined> {
-    const { events, placements, pool, log } = this.#deps;
-    const taken = await events.transaction(`host:${hostId}`, (tx, record) =>
-      takeReport(tx, record, placements, { hostId, sandboxId, report }),
-    );
+    const { books, log } = this.#deps;
+    const taken = await books.takeReport(hostId, sandboxId, report);
     if (taken?.leftBehind && 'generation' in report) {
       log.info({ hostId, sandboxId, to: taken.row.hostId }, 'the host could not start a sandbox; it goes to another');
       this.nudge(sandboxId);
       // Only a note of the failure is left there; its next inventory tells of it if this is lost.
-      void pool
-        .get(hostId)
-        ?.removeSandbox(sandboxId, report.generation, APPLY_DEADLINE_MS)
-        .catch((err: unknown) => log.info({ hostId, sandboxId, err }, 'a failed sandbox could not be removed'));
+      void this.#remove(hostId, { id: sandboxId, generation: report.generation });
       return undefined;
     }
     return taken?.transition;
@@ -153,22 +163,7 @@ export class Convergence {
   async converge(): Promise<number> {
     const hostIds = this.#deps.pool.provenHostIds;
     if (hostIds.length === 0) return 0;
-    const rows = await this.#deps.database.query
-      .selectFrom('Sandbox')
-      .select(['id', 'hostId'])
-      .where('hostId', 'in', hostIds)
-      .where('deletedAt', 'is', null)
-      .where((eb) =>
-        eb.or([
-          eb('desiredState', '=', 'DESTROYED'),
-          eb.and([eb('desiredState', '=', 'RUNNING'), eb('status', 'in', ['PAUSED', 'RESUMING'])]),
-          eb.and([eb('desiredState', '=', 'PAUSED'), eb('status', '=', 'PAUSING')]),
-          eb.and([eb('status', 'not in', ENDED_STATUSES), eb('observedGeneration', '<', eb.ref('generation'))]),
-        ]),
-      )
-      .orderBy('id')
-      .limit(CONVERGE_BATCH)
-      .execute();
+    const rows = await this.#deps.books.unsettled(hostIds, CONVERGE_BATCH);
     // Each host at its own pace: one that does not answer holds up nobody else's.
     for (const [, sandboxes] of Map.groupBy(rows, ({ hostId }) => hostId)) {
       void inBatches(
@@ -181,8 +176,8 @@ export class Convergence {
   }
 
   async #push(sandboxId: string): Promise<void> {
-    const { database, events, pool } = this.#deps;
-    const row = await database.query.selectFrom('Sandbox').selectAll().where('id', '=', sandboxId).executeTakeFirst();
+    const { books, pool } = this.#deps;
+    const row = await books.find(sandboxId);
     if (!row || row.deletedAt) return;
     const host = pool.get(row.hostId);
     if (!host) return;
@@ -193,70 +188,56 @@ export class Convergence {
       return;
     }
     if (isEnded(row.status)) return;
-    await events.transaction('control', (tx, record) =>
-      transitionSandbox(tx, record, row.id, 'sandbox.starting', markPushed),
-    );
+    await books.transition('control', row.id, 'sandbox.starting', markPushed);
     try {
       const observed = await host.applySandbox(toSpec(row), row.generation, APPLY_DEADLINE_MS);
       // An agent that answers for another sandbox than it was asked about is not believed.
       if (observed.id === row.id) await this.observe(row.hostId, row.id, observed);
     } catch (error) {
       if (!(error instanceof RookeryError)) throw error;
-      await events.transaction('control', (tx, record) =>
-        transitionSandbox(tx, record, row.id, 'sandbox.delayed', (state) => noteTrouble(state, error.message)),
-      );
+      await books.transition('control', row.id, 'sandbox.delayed', (state) => noteTrouble(state, error.message));
       throw error;
     }
   }
 
-  /** Inventories may overtake each other; an older one than the last taken says nothing. */
-  async #takeEpoch(hostId: string, epoch: number): Promise<boolean> {
-    const { numUpdatedRows } = await this.#deps.database.query
-      .updateTable('HostLease')
-      .set({ inventoryEpoch: epoch })
-      .where('hostId', '=', hostId)
-      .where('inventoryEpoch', '<=', epoch)
-      .executeTakeFirst();
-    return numUpdatedRows > 0n;
-  }
-
-  /** Last, when the rows say what the inventory said: an interrupted reconciliation is asked for again. */
-  async #keepDigest(hostId: string, epoch: number, digest: string): Promise<void> {
-    await this.#deps.database.query
-      .updateTable('HostLease')
-      .set({ inventoryDigest: digest })
-      .where('hostId', '=', hostId)
-      .where('inventoryEpoch', '=', epoch)
-      .execute();
-  }
-
-  /** What the host runs and was destroyed is removed; what has ended in our books, or was never in them, is left alone. */
-  async #removeDeleted(hostId: string, orphans: readonly ObservedSandbox[]): Promise<void> {
-    if (orphans.length === 0) return;
-    const { database, pool, log } = this.#deps;
-    const deleted = await database.query
-      .selectFrom('Sandbox')
-      .select(['id', 'generation'])
-      .where(
-        'id',
-        'in',
-        orphans.map(({ id }) => id),
-      )
-      .where('hostId', '=', hostId)
-      .where('deletedAt', 'is not', null)
-      .execute();
-    void inBatches(deleted, PUSHES_PER_HOST, async ({ id, generation }) => {
-      await pool
-        .get(hostId)
-        ?.removeSandbox(id, generation, APPLY_DEADLINE_MS)
-        .catch((err: unknown) => log.warn({ hostId, sandboxId: id, err }, 'an orphan could not be removed'));
+  /** What changes in the ordinary way is written together; what says something about the host as well, one by one. */
+  async #takeAll(
+    hostId: string,
+    rows: readonly SandboxRow[],
+    changed: ReadonlyMap<string, ObservedSandbox | Absence>,
+  ): Promise<void> {
+    const hasStarted = new Set(rows.filter(({ startedAt }) => startedAt !== null).map(({ id }) => id));
+    const [ordinary, telling] = partition([...changed], ([id, report]) => {
+      const failed = 'status' in report && report.status === 'ERROR';
+      return hasStarted.has(id) && !failed;
     });
-    const strangers = orphans.length - deleted.length;
-    if (strangers > 0)
-      log.warn(
-        { hostId, sandboxes: strangers },
-        'the host runs sandboxes that should not be there; they are left alone',
+    await this.#deps.books.takeReports(hostId, new Map(ordinary));
+    for (const [id, report] of telling) await this.observe(hostId, id, report);
+  }
+
+  /** What the host has was destroyed here: it is asked again to remove it. */
+  async #remove(hostId: string, { id, generation }: { id: string; generation: number }): Promise<void> {
+    const { pool, log } = this.#deps;
+    await pool
+      .get(hostId)
+      ?.removeSandbox(id, generation, APPLY_DEADLINE_MS)
+      .catch((err: unknown) =>
+        log.warn({ hostId, sandboxId: id, err }, 'a sandbox that should be gone could not be removed'),
       );
+  }
+
+  async #watchOrphans(hostId: string, seen: readonly ObservedSandbox[]): Promise<void> {
+    const { books, log, orphanMinAgeMs = ORPHAN_MIN_AGE_MS } = this.#deps;
+    const before = await books.orphansOf(hostId);
+    if (before.length === 0 && seen.length === 0) return;
+    const { sightings, due } = readOrphans(before, seen, new Date(), orphanMinAgeMs);
+    await books.keepOrphans(hostId, sightings);
+    if (sightings.length > before.length)
+      log.warn({ hostId, sandboxes: sightings.length }, 'the host runs sandboxes that nobody wants; they are watched');
+    void inBatches(due, PUSHES_PER_HOST, async ({ sandboxId, generation }) => {
+      log.warn({ hostId, sandboxId }, 'removing a sandbox that nobody has wanted for long enough');
+      await this.#remove(hostId, { id: sandboxId, generation });
+    });
   }
 }
 
@@ -269,4 +250,8 @@ function toSpec(row: SandboxRow) {
 async function inBatches<T>(items: readonly T[], size: number, work: (item: T) => Promise<void>): Promise<void> {
   for (let start = 0; start < items.length; start += size)
     await Promise.all(items.slice(start, start + size).map(work));
+}
+
+function partition<T>(items: readonly T[], belongs: (item: T) => boolean): [T[], T[]] {
+  return [items.filter(belongs), items.filter((item) => !belongs(item))];
 }

@@ -3,7 +3,7 @@ import type { InferKyselyDB } from '@mikro-orm/sql';
 import type { Selectable } from 'kysely';
 import type { QUERY_OPTIONS } from '../../database/database.ts';
 
-export const EVENT_SUBJECTS = ['HOST', 'SANDBOX', 'TEAM', 'AUDIT'] as const;
+export const EVENT_SUBJECTS = ['HOST', 'SANDBOX', 'TEAM', 'AUDIT', 'FLEET'] as const;
 export const CHANGE_KINDS = ['CREATED', 'UPDATED', 'DELETED'] as const;
 
 /**

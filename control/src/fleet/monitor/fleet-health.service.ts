@@ -1,0 +1,98 @@
+import type { LoopStatus } from '../../kernel/loops.ts';
+import { may, signedIn } from '../../kernel/authority.ts';
+import type { Term } from '../../kernel/leadership.ts';
+import { REPLICA_DEAD_AFTER_MS } from '../../kernel/replica.ts';
+import type { Viewer } from '../../kernel/viewer.ts';
+import { sql } from 'kysely';
+import type { FleetDatabase, FleetEvents, FleetHealthRow } from '../tables.ts';
+import { FLEET_ID } from './fleet-health.entity.ts';
+import type { Evidence, Verdict } from './monitor.state.ts';
+
+/** A control process that lives, and how its loops go. */
+export interface ReplicaHealth {
+  readonly id: string;
+  readonly startedAt: Date;
+  readonly seenAt: Date;
+  readonly isLeader: boolean;
+  readonly loops: readonly LoopStatus[];
+}
+
+/** What the monitor thinks of the fleet, for whoever runs the platform. */
+export class FleetHealthService {
+  readonly #database: FleetDatabase;
+  readonly #events: FleetEvents;
+
+  constructor(deps: { database: FleetDatabase; events: FleetEvents }) {
+    this.#database = deps.database;
+    this.#events = deps.events;
+  }
+
+  /** The last pass of the monitor. Null for all but platform admins, and before the first pass ever. */
+  async read(viewer: Viewer | null): Promise<FleetHealthRow | null> {
+    if (!may(signedIn(viewer), 'platform:read', { teamId: null })) return null;
+    return (await this.#database.query.selectFrom('FleetHealth').selectAll().executeTakeFirst()) ?? null;
+  }
+
+  /** The control processes that live. The caller has been authorized by {@link read}. */
+  async replicas(): Promise<ReplicaHealth[]> {
+    const rows = await this.#database.query
+      .selectFrom('Replica')
+      .leftJoin('Leadership', 'Leadership.replicaId', 'Replica.id')
+      .select(['Replica.id', 'Replica.startedAt', 'Replica.seenAt', 'Replica.loops', 'Leadership.epoch'])
+      .where('Replica.seenAt', '>', sql<Date>`now() - ${REPLICA_DEAD_AFTER_MS} * interval '1 ms'`)
+      .orderBy('Replica.id')
+      .execute();
+    return rows.map(({ epoch, loops, ...replica }) => ({
+      ...replica,
+      isLeader: epoch !== null,
+      loops: (loops as unknown as LoopStatus[]).map((loop) => ({
+        ...loop,
+        lastRunAt: loop.lastRunAt === null ? null : new Date(loop.lastRunAt),
+      })),
+    }));
+  }
+
+  /** How many sandboxes hosts run that nobody wants. The caller has been authorized by {@link read}. */
+  async orphans(): Promise<number> {
+    const { count } = await this.#database.query
+      .selectFrom('Orphan')
+      .select(({ fn }) => fn.countAll().as('count'))
+      .executeTakeFirstOrThrow();
+    return Number(count);
+  }
+
+  /**
+   * Writes down what a pass has made of the fleet. A change of state or reason is an event; counts alone are not.
+   *
+   * @throws {FencedOff}
+   */
+  async publish(term: Term, { state, reason }: Verdict, { heard, silent, lost, unreachable }: Evidence): Promise<void> {
+    await this.#events.transaction('control', async (tx, record) => {
+      await term.fence(tx);
+      const before = await tx.selectFrom('FleetHealth').selectAll().executeTakeFirst();
+      const isNews = before?.state !== state || before.reason !== reason;
+      const now = new Date();
+      const fields = { epoch: term.epoch, state, reason, checkedAt: now, heard, silent, lost, unreachable };
+      const row = await tx
+        .insertInto('FleetHealth')
+        .values({ id: FLEET_ID, since: now, revision: 1, ...fields })
+        .onConflict((conflict) =>
+          conflict.column('id').doUpdateSet(({ ref }) => ({
+            ...fields,
+            ...(isNews ? { since: now, revision: sql<number>`${ref('FleetHealth.revision')} + 1` } : {}),
+          })),
+        )
+        .returningAll()
+        .executeTakeFirstOrThrow();
+      if (!isNews) return;
+      await record([
+        {
+          subject: 'FLEET',
+          change: before ? 'UPDATED' : 'CREATED',
+          type: `fleet.${state.toLowerCase()}`,
+          row: { ...row, teamId: null } as never,
+        },
+      ]);
+    });
+  }
+}

@@ -1,0 +1,204 @@
+import { parse } from 'graphql';
+import { sql as sqlOf } from 'kysely';
+import pg from 'pg';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { insertHost, newAdmin, newMember, startTestControl } from '../../../test/harness.ts';
+import { ScriptedAgent } from '../../../test/scripted-agent.ts';
+import type { Control } from '../../app.ts';
+import type { FleetTables } from '../tables.ts';
+import { executeOnSubgraph } from '../../kernel/subgraph.ts';
+import type { Viewer } from '../../kernel/viewer.ts';
+import { silentLogger } from '@rookery/wire/log.ts';
+import { randomUUID } from 'node:crypto';
+
+/** Long enough for a busy machine not to look like one that stalls. */
+const LEASE_MS = 3_000;
+const DEADLINE = { timeout: 30_000, interval: 50 };
+
+const HEALTH = `{ fleetHealth {
+  state reason message since checkedAt heardHosts silentHosts lostHosts unreachableHosts orphans
+  replicas { id isLeader startedAt seenAt loops { name description periodMs standsBy runs lastRunAt lastDurationMs lastCount lastError } }
+} }`;
+
+let control: Control;
+let sql: pg.Client;
+let beating: NodeJS.Timeout[] = [];
+
+beforeEach(async () => {
+  control = await startTestControl({ ROOKERY_UNREACHABLE_AFTER_MS: LEASE_MS });
+  sql = new pg.Client({ connectionString: control.database.url });
+  await sql.connect();
+});
+afterEach(async () => {
+  beating.forEach(clearInterval);
+  beating = [];
+  await sql.end();
+  await control[Symbol.asyncDispose]();
+});
+
+interface Health {
+  readonly state: string;
+  readonly reason: string | null;
+  readonly message: string;
+  readonly checkedAt: string;
+  readonly silentHosts: number;
+  readonly replicas: readonly {
+    id: string;
+    isLeader: boolean;
+    loops: { name: string; runs: number; lastError: string | null }[];
+  }[];
+}
+
+async function ask(viewer: Viewer | null, query = HEALTH) {
+  const { subgraph } = control.fleet;
+  return executeOnSubgraph(subgraph, { document: parse(query) }, {}, () => Promise.resolve(viewer), silentLogger());
+}
+
+async function health(): Promise<Health | null> {
+  const { data, errors } = (await ask(newAdmin())) as { data?: { fleetHealth: Health | null }; errors?: unknown };
+  expect(errors).toBeUndefined();
+  return data?.fleetHealth ?? null;
+}
+
+const healthIs = (expected: object) => vi.waitFor(async () => expect(await health()).toMatchObject(expected), DEADLINE);
+
+/** Hosts that were last heard so long ago. */
+async function hosts(count: number, seenAgoMs: number): Promise<string[]> {
+  const ids: string[] = [];
+  for (let i = 0; i < count; i++) {
+    const { id } = await insertHost(control.database);
+    await sql.query(
+      `insert into host_leases (host_id, seen_at, load1, memory_used_mb, disk_used_mb, inventory_epoch)
+       values ($1, now() - $2 * interval '1 ms', 0, 0, 0, 0)`,
+      [id, seenAgoMs],
+    );
+    ids.push(id);
+  }
+  return ids;
+}
+
+/** They beat from now on, as long as the test runs. */
+async function keepHearing(ids: readonly string[]): Promise<void> {
+  const beat = () =>
+    control.database
+      .as<FleetTables>()
+      .query.updateTable('HostLease')
+      .set({ seenAt: sqlOf<Date>`now()` })
+      .where('hostId', 'in', ids)
+      .execute();
+  await beat();
+  beating.push(setInterval(() => void beat(), LEASE_MS / 10));
+}
+
+const statuses = async (ids: readonly string[]) =>
+  (await sql.query<{ status: string }>('select status from hosts where id = any($1)', [ids])).rows.map(
+    ({ status }) => status,
+  );
+
+describe('the monitor of a control process', () => {
+  test('listens for a full lease after its start, and then declares lost who has said nothing', async () => {
+    const [lost = ''] = await hosts(1, 3_600_000);
+    await healthIs({ state: 'OBSERVING', reason: 'CONTROL_STARTED', silentHosts: 1 });
+    expect(await statuses([lost])).toEqual(['ONLINE']);
+    await healthIs({ state: 'NORMAL', reason: null, unreachableHosts: 1, silentHosts: 0 });
+    expect(await statuses([lost])).toEqual(['UNREACHABLE']);
+  });
+
+  test('freezes when most fall silent, says so live, and judges nobody until they have had a full lease again', async () => {
+    const stream = (await ask(
+      newAdmin(),
+      'subscription { fleetHealthChanged { kind fleetHealth { state reason message } } }',
+    )) as AsyncIterableIterator<{ data: { fleetHealthChanged: { fleetHealth: { state: string } } } }>;
+    const heard: string[] = [];
+    const listening = (async () => {
+      for await (const { data } of stream) heard.push(data.fleetHealthChanged.fleetHealth.state);
+    })();
+    const alive = await hosts(4, 0);
+    const silent = await hosts(6, 3_600_000);
+    await keepHearing(alive);
+    await healthIs({ state: 'FROZEN', reason: 'MASS_SILENCE', silentHosts: 6, heardHosts: 4 });
+    expect((await health())?.message).toMatch(/^6 of 10 hosts are silent\. The fault is probably on our side/);
+    expect(await statuses(silent)).toEqual(silent.map(() => 'ONLINE'));
+
+    await keepHearing(silent.slice(1));
+    await healthIs({ state: 'OBSERVING', reason: 'HOSTS_RETURNING' });
+    await healthIs({ state: 'NORMAL', unreachableHosts: 1 });
+    expect(await statuses(silent.slice(0, 1))).toEqual(['UNREACHABLE']);
+    expect(await statuses(silent.slice(1))).toEqual(silent.slice(1).map(() => 'ONLINE'));
+    await stream.return?.();
+    await listening;
+    expect(heard).toEqual(['OBSERVING', 'FROZEN', 'OBSERVING', 'NORMAL'].slice(-heard.length));
+    expect(heard).toContain('FROZEN');
+  }, 60_000);
+
+  test('slows down when many fall silent: a few at a time', async () => {
+    await keepHearing(await hosts(7, 0));
+    const silent = await hosts(3, 3_600_000);
+    await healthIs({ state: 'SLOWED', reason: 'MASS_SILENCE' });
+    await vi.waitFor(async () => {
+      const lost = (await statuses(silent)).filter((status) => status === 'UNREACHABLE');
+      expect(lost).toHaveLength(3);
+    }, DEADLINE);
+    // One host in each pass, so there were at least three passes that found something.
+    const { rows } = await sql.query(`select distinct at from events where type = 'host.unreachable'`);
+    expect(rows).toHaveLength(3);
+  });
+
+  test('listens for a full lease when the leadership was lost and won again', async () => {
+    await healthIs({ state: 'NORMAL' });
+    await sql.query(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'rookery leader'
+      and datname = current_database()`);
+    await healthIs({ state: 'OBSERVING', reason: 'LEADER_CHANGED' });
+  });
+});
+
+describe('the health of the fleet', () => {
+  test('tells platform admins how every loop went, and which process judges', async () => {
+    await vi.waitFor(async () => {
+      const answer = await health();
+      expect(answer?.replicas).toMatchObject([{ id: control.replicaId, isLeader: true }]);
+      const loops = answer?.replicas[0]?.loops ?? [];
+      expect(loops.map(({ name }) => name)).toEqual(
+        expect.arrayContaining(['host-monitor', 'convergence', 'orphans', 'tunnel-cleaner', 'host-deletion']),
+      );
+      const monitor = loops.find(({ name }) => name === 'host-monitor');
+      expect(monitor?.runs).toBeGreaterThan(0);
+      expect(monitor).toMatchObject({ standsBy: false, lastError: null });
+    }, DEADLINE);
+  });
+
+  test('is nothing to anybody else', async () => {
+    await healthIs({ state: 'OBSERVING' });
+    expect(await ask(newMember(randomUUID(), 'OWNER'))).toEqual({ data: { fleetHealth: null } });
+    expect(await ask(null)).toMatchObject({ errors: [{ extensions: { code: 'UNAUTHENTICATED' } }] });
+    expect(await ask(newMember(randomUUID()), 'subscription { fleetHealthChanged { kind } }')).toMatchObject({
+      errors: [{ extensions: { code: 'FORBIDDEN' } }],
+    });
+  });
+
+  test('names the loop that failed, and why', async () => {
+    await healthIs({ state: 'OBSERVING' });
+    await sql.query('alter table host_leases rename to gone');
+    await vi.waitFor(async () => {
+      const loops = (await health())?.replicas[0]?.loops ?? [];
+      expect(loops.find(({ name }) => name === 'host-monitor')?.lastError).toMatch(/host_leases/);
+    }, DEADLINE);
+  });
+});
+
+test('nothing is placed on a host within a second of its socket closing', async () => {
+  const { registrationToken } = await control.fleet.services.hosts.createLocal('scripted');
+  await using agent = await ScriptedAgent.join(control.agentUrl, registrationToken);
+  const { rows } = await sql.query<{ id: string }>('select id from teams limit 1');
+  const create = () => control.fleet.services.sandboxes.create(newAdmin(), { teamId: rows[0]?.id });
+  await vi.waitFor(() => create(), DEADLINE);
+  agent.hangUp();
+  const closedAt = performance.now();
+  await vi.waitFor(
+    () => expect(create()).rejects.toMatchObject({ rejections: [{ filter: 'TUNNEL', hosts: 1 }] }),
+    DEADLINE,
+  );
+  expect(performance.now() - closedAt).toBeLessThan(1_000);
+  // The lease still stands: it is the socket that tells.
+  expect(await control.fleet.services.hosts.findForControl(agent.hostId)).toMatchObject({ status: 'ONLINE' });
+});
