@@ -31,7 +31,7 @@ const schema = z
     ROOKERY_AGENT_MACHINE_ID: z.string().max(64, 'must have at most 64 characters').optional(),
     ROOKERY_AGENT_PROVIDER: z.string().optional(),
     ROOKERY_AGENT_ZONE: z.string().optional(),
-    ROOKERY_LOG_LEVEL: configField.logLevel(),
+    ROOKERY_LOG_LEVEL: configField.logLevel().unwrap().optional(),
     PATH: z.string().default(''),
   })
   .transform((env) => ({
@@ -51,6 +51,7 @@ const schema = z
     machineId: env.ROOKERY_AGENT_MACHINE_ID,
     provider: env.ROOKERY_AGENT_PROVIDER,
     zone: env.ROOKERY_AGENT_ZONE,
+    /** Undefined: what suits the command. */
     logLevel: env.ROOKERY_LOG_LEVEL,
     /** Directories searched for runtimes and mount tools. */
     searchPath: [...new Set([...env.PATH.split(':'), ...FALLBACK_PATH.split(':')])].filter((dir) =>

@@ -184,7 +184,7 @@ export class Convergence {
     const { database, events, pool } = this.#deps;
     const row = await database.query.selectFrom('Sandbox').selectAll().where('id', '=', sandboxId).executeTakeFirst();
     if (!row || row.deletedAt) return;
-    const host = pool.get(row.hostId);
+    const host = await pool.find(row.hostId);
     if (!host) return;
 
     if (row.desiredState === 'DESTROYED') {
@@ -246,8 +246,8 @@ export class Convergence {
       .where('deletedAt', 'is not', null)
       .execute();
     void inBatches(deleted, PUSHES_PER_HOST, async ({ id, generation }) => {
-      await pool
-        .get(hostId)
+      const host = await pool.find(hostId);
+      await host
         ?.removeSandbox(id, generation, APPLY_DEADLINE_MS)
         .catch((err: unknown) => log.warn({ hostId, sandboxId: id, err }, 'an orphan could not be removed'));
     });
