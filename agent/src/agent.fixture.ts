@@ -26,6 +26,7 @@ export interface Heard {
   readonly confirmed: string[];
   readonly heartbeats: Record<string, unknown>[];
   readonly reports: Record<string, unknown>[];
+  readonly goodbyes: Record<string, unknown>[];
 }
 
 /**
@@ -46,6 +47,9 @@ export interface TestControl extends AsyncDisposable {
   signDeletion(hostId: string, by?: { kid: string; privateKey: KeyObject }): string;
   wantInventory: boolean;
   nextHeartbeatMs: number;
+  reconnectSpreadMs: number;
+  /** When channels were opened, in ms of `performance.now()`. */
+  readonly channelsOpenedAt: number[];
   /** Answers every HTTP request with this instead. */
   outage: { status: number; body: string } | undefined;
   /** How many requests were answered so. */
@@ -56,13 +60,15 @@ export interface TestControl extends AsyncDisposable {
   readonly tunnelsOpened: number;
   closeTunnel(code: number): void;
   closeChannels(code: number): void;
+  /** Without a word. */
+  cutChannels(): void;
   /** Stops listening and cuts everything, keeping the port for {@link start}. */
   stop(): Promise<void>;
   start(): Promise<void>;
 }
 
 export async function newTestControl(): Promise<TestControl> {
-  const heard: Heard = { registrations: [], refreshes: [], confirmed: [], heartbeats: [], reports: [] };
+  const heard: Heard = { registrations: [], refreshes: [], confirmed: [], heartbeats: [], reports: [], goodbyes: [] };
   const log = silentLogger();
   const documents = new DocumentCache(
     buildSchema(readFileSync(new URL('../../control/agent-channel.graphql', import.meta.url), 'utf8')),
@@ -119,8 +125,14 @@ export async function newTestControl(): Promise<TestControl> {
       return {
         nextHeartbeatMs: control.nextHeartbeatMs,
         wantInventory: control.wantInventory,
+        reconnectSpreadMs: control.reconnectSpreadMs,
         controlTime: new Date().toISOString(),
       };
+    },
+    leaveFleet({ input }: { input: Record<string, unknown> }) {
+      authorize(`Bearer ${String(input['accessToken'])}`);
+      heard.goodbyes.push(input);
+      return 'host-1';
     },
     reportSandboxes({ input }: { input: Record<string, unknown> }) {
       heard.reports.push(input);
@@ -173,6 +185,7 @@ export async function newTestControl(): Promise<TestControl> {
     );
     channelSockets.on('connection', (socket) => {
       channels.add(socket);
+      control.channelsOpenedAt.push(performance.now());
       socket.once('close', () => channels.delete(socket));
     });
     server.on('upgrade', (request, socket, head) => {
@@ -214,6 +227,8 @@ export async function newTestControl(): Promise<TestControl> {
     },
     wantInventory: false,
     nextHeartbeatMs: 1_000,
+    reconnectSpreadMs: 500,
+    channelsOpenedAt: [],
     outage: undefined,
     get outages() {
       return outages;
@@ -230,6 +245,7 @@ export async function newTestControl(): Promise<TestControl> {
     tunnel: () => (tunnelClient ? Promise.resolve(tunnelClient) : new Promise((resolve) => waiting.push(resolve))),
     closeTunnel: (code) => tunnelSocket?.close(code, 'test'),
     closeChannels: (code) => channels.forEach((socket) => socket.close(code, 'test')),
+    cutChannels: () => channels.forEach((socket) => socket.terminate()),
     async stop() {
       for (const socket of channels) socket.terminate();
       tunnelSocket?.terminate();

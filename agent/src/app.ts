@@ -2,6 +2,7 @@ import { StartupError } from '@rookery/wire/errors.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { acquireLock } from '@rookery/wire/process-lock.ts';
 import { ControlChannel } from './channel/control-channel.ts';
+import { ReconnectSpread } from './channel/reconnect.ts';
 import type { AgentConfig } from './config.ts';
 import { CredentialService } from './enrolment/credential.service.ts';
 import { CredentialStore } from './enrolment/credential.store.ts';
@@ -9,6 +10,7 @@ import { HostKey } from './enrolment/host-key.ts';
 import { join, type Registrant } from './enrolment/registration.ts';
 import { RequestSequence } from './enrolment/request-sequence.ts';
 import { measureHost, readBootId, readMachineId } from './host/host.ts';
+import { removeAgentCgroups } from './runtime/cgroup.ts';
 import { OciRuntimeFinder, type RuntimeFinder } from './runtime/runtime-finder.ts';
 import { ControlLossWatch } from './sandboxes/control-loss.ts';
 import { EpochCounter, SandboxStore } from './sandboxes/sandbox.store.ts';
@@ -29,6 +31,8 @@ export interface AgentDeps {
   readonly join?: { readonly controlUrl: string; readonly token: string | undefined };
   /** Ends waiting for a first registration. */
   readonly signal?: AbortSignal;
+  /** Has no tunnel, so that nothing new comes to a host that is about to leave. */
+  readonly isLeaving?: boolean;
   /** Default: the OCI runtimes of this machine. */
   readonly finder?: RuntimeFinder;
   /** Default: this machine, measured. */
@@ -40,6 +44,12 @@ export interface Agent extends AsyncDisposable {
   readonly hostId: string;
   /** Resolves when control has acknowledged a heartbeat and the tunnel has been up. */
   readonly online: Promise<void>;
+  /** Resolves when control has acknowledged a heartbeat. */
+  readonly heard: Promise<void>;
+  /** Removes all sandboxes. @returns how many there were. */
+  destroySandboxes(): Promise<number>;
+  /** Says goodbye to control, after which the credentials are worth nothing. @throws {ChannelError} */
+  sayGoodbye(): Promise<void>;
   /**
    * Resolves when control has signed that this host was deleted, its sandboxes are removed and its
    * credentials dropped: there is nothing left to run for.
@@ -78,6 +88,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
           `Another agent (pid ${pid}) already runs on this state directory; stop it first or choose another one with --state-dir.`,
       ),
     );
+    own({ [Symbol.asyncDispose]: () => removeAgentCgroups(state.instance) });
     await removeUnfinishedWrites(state);
     const finder = deps.finder ?? new OciRuntimeFinder(config, state, log.child({ part: 'runtime' }));
     const measure = deps.measure ?? (async () => measureHost(state.root, await finder.find(), config));
@@ -121,6 +132,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
     await supervisor.start();
 
     const online = onlineSign();
+    const spread = new ReconnectSpread();
     const watch = own(
       new ControlLossWatch({
         graceMs: config.controlLossGraceMs,
@@ -138,19 +150,23 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
           watch.heard();
           online.heartbeat();
         },
+        spread,
         log: log.child({ part: 'channel' }),
       }),
     );
     report = (id) => channel.reportSoon(id);
     own({ [Symbol.asyncDispose]: () => windDown(supervisor, config, log) });
-    const tunnel = own(
-      new Tunnel({
-        credentials: enrolment,
-        server: agentServer(new AgentRoot(supervisor), log.child({ part: 'tunnel' })),
-        onUp: online.tunnel,
-        log: log.child({ part: 'tunnel' }),
-      }),
-    );
+    const tunnel = deps.isLeaving
+      ? undefined
+      : own(
+          new Tunnel({
+            credentials: enrolment,
+            server: agentServer(new AgentRoot(supervisor), log.child({ part: 'tunnel' })),
+            onUp: online.tunnel,
+            spread,
+            log: log.child({ part: 'tunnel' }),
+          }),
+        );
     void online.promise.then(() => say('Connected. This host is online.'));
     let forget: (done: Promise<void>) => void = () => {};
     const deleted = new Promise<void>((resolve) => (forget = resolve));
@@ -161,7 +177,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
       if (standing === 'REFUSED' || standing === 'DELETED') {
         watch.refused();
         channel.hangUp();
-        tunnel.hangUp();
+        tunnel?.hangUp();
       }
       if (standing === 'ACTIVE') watch.accepted();
       if (standing === 'DELETED') forget(giveUp(supervisor, store, log));
@@ -170,6 +186,16 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
       hostId: credentials.hostId,
       online: online.promise,
       deleted,
+      heard: online.heard,
+      async destroySandboxes() {
+        const { sandboxes } = supervisor.inventory();
+        await Promise.all(sandboxes.map(({ id, generation }) => supervisor.remove(id, generation)));
+        return sandboxes.length;
+      },
+      async sayGoodbye() {
+        const { accessToken } = enrolment.current;
+        await channel.leave({ accessToken, proof: (await registrant()).key.signGoodbye(accessToken) });
+      },
       [Symbol.asyncDispose]: disposeAll,
     };
   } catch (error) {
@@ -231,14 +257,11 @@ async function windDown(supervisor: SandboxSupervisor, config: AgentConfig, log:
   clearTimeout(deadline);
 }
 
-/** Resolves once both signs of being online have been seen. */
+/** The two signs of being online: control has acknowledged a heartbeat, and the tunnel has been up. */
 function onlineSign() {
-  const seen = new Set<string>();
-  let resolve: () => void = () => {};
-  const promise = new Promise<void>((done) => (resolve = done));
-  const see = (sign: string) => () => {
-    seen.add(sign);
-    if (seen.size === 2) resolve();
-  };
-  return { promise, heartbeat: see('heartbeat'), tunnel: see('tunnel') };
+  let heartbeat: () => void = () => {};
+  let tunnel: () => void = () => {};
+  const heard = new Promise<void>((resolve) => (heartbeat = resolve));
+  const reachable = new Promise<void>((resolve) => (tunnel = resolve));
+  return { promise: Promise.all([heard, reachable]).then(() => {}), heard, heartbeat, tunnel };
 }

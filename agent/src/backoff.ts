@@ -10,21 +10,27 @@ const BASE_MS = 500;
 export class Backoff {
   #failures = 0;
   readonly #capMs: number;
+  readonly #random: () => number;
 
   /** @param capMs the longest wait, in ms. */
-  constructor(capMs: number) {
+  constructor(capMs: number, random: () => number = Math.random) {
     this.#capMs = capMs;
+    this.#random = random;
   }
 
   reset(): void {
     this.#failures = 0;
   }
 
-  /** How long to wait after one more failure, in ms. */
-  nextMs(): number {
-    const ceiling = Math.min(this.#capMs, BASE_MS * 2 ** this.#failures);
+  /**
+   * How long to wait after one more failure, in ms.
+   *
+   * @param atLeastMs draws from no less than this; it may exceed the cap.
+   */
+  nextMs(atLeastMs = 0): number {
+    const ceiling = Math.max(atLeastMs, Math.min(this.#capMs, BASE_MS * 2 ** this.#failures));
     this.#failures = Math.min(this.#failures + 1, 30);
-    return Math.random() * ceiling;
+    return this.#random() * ceiling;
   }
 
   /** Waits after a failure; returns early, without throwing, when the signal says so. */

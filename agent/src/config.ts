@@ -32,7 +32,7 @@ const schema = z
     ROOKERY_AGENT_PROVIDER: z.string().optional(),
     ROOKERY_AGENT_ZONE: z.string().optional(),
     ROOKERY_API_TOKEN: z.string().min(1).optional(),
-    ROOKERY_LOG_LEVEL: configField.logLevel(),
+    ROOKERY_LOG_LEVEL: configField.logLevel().unwrap().optional(),
     PATH: z.string().default(''),
   })
   .transform((env) => ({
@@ -54,6 +54,7 @@ const schema = z
     zone: env.ROOKERY_AGENT_ZONE,
     /** For the public API, which only a simulation calls. */
     apiToken: env.ROOKERY_API_TOKEN,
+    /** Undefined: what suits the command. */
     logLevel: env.ROOKERY_LOG_LEVEL,
     /** Directories searched for runtimes and mount tools. */
     searchPath: [...new Set([...env.PATH.split(':'), ...FALLBACK_PATH.split(':')])].filter((dir) =>

@@ -1,13 +1,16 @@
+import { realpathSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { StartupError } from '@rookery/wire/errors.ts';
-import { createLogger } from '@rookery/wire/log.ts';
+import { createLogger, type Logger } from '@rookery/wire/log.ts';
 import { createAgent } from './app.ts';
-import { loadAgentConfig } from './config.ts';
+import { loadAgentConfig, type AgentConfig } from './config.ts';
 import { AGENT_VERSION } from './embedded.ts';
 import { parseControlUrl } from './enrolment/control-api.ts';
 import { doctor } from './host/doctor.ts';
+import { leave } from './host/leave.ts';
 import { status } from './host/status.ts';
 import { simulate } from './simulate/simulate.ts';
+import { systemdUnit } from './host/systemd-unit.ts';
 
 const HELP = `rookery-agent ${AGENT_VERSION}: makes this machine a host of a Rookery control plane.
 
@@ -17,10 +20,14 @@ Usage:
   rookery-agent status               what is saved, and whether an agent is running
   rookery-agent doctor               what this machine can do, and what it lacks
   rookery-agent simulate --help      many pretended hosts, for trying a control plane at scale
+  rookery-agent leave                leave the fleet: tell control, then drop the credentials
+  rookery-agent systemd-unit         print a systemd service that runs this agent
 
 Options:
   --state-dir DIR   where everything is kept (default /var/lib/rookery-agent as root)
   --json            machine-readable status
+  --destroy-sandboxes   leave: destroy the sandboxes too; without it they go on as they are
+  --force           leave: also when control cannot be told
   --help, --version
 
 Environment, also from .env in the working directory:
@@ -32,7 +39,7 @@ Environment, also from .env in the working directory:
   ROOKERY_AGENT_CONTROL_LOSS_GRACE_MS   after this long (default 90000)
   ROOKERY_AGENT_PROVIDER, ROOKERY_AGENT_ZONE   where this machine is
   ROOKERY_AGENT_MACHINE_ID       names this machine where /etc/machine-id does not
-  ROOKERY_LOG_LEVEL              trace … fatal, silent (default info)
+  ROOKERY_LOG_LEVEL              trace … fatal, silent (default info; warn for join and leave)
 `;
 
 /** After everything is disposed nothing should hold the process; what still does, for example a lost socket, gets this long, in ms. */
@@ -52,10 +59,19 @@ async function main(argv: readonly string[]): Promise<number> {
     case 'join': {
       const [url = config.controlUrl, token = config.registrationToken] = rest;
       if (url === undefined || rest.length > 2) throw new StartupError('Usage: rookery-agent join <url> <token>.');
-      return foreground(config, { controlUrl: parseControlUrl(url), token });
+      return foreground(config, terminalLogger(config), { controlUrl: parseControlUrl(url), token });
     }
     case 'run':
-      return foreground(config);
+      return foreground(config, createLogger('agent', config.logLevel));
+    case 'leave': {
+      const { 'destroy-sandboxes': destroySandboxes = false, force = false } = values;
+      return leave(config, { destroySandboxes, force, say, log: terminalLogger(config) });
+    }
+    case 'systemd-unit': {
+      const program = realpathSync(process.argv[1] ?? '');
+      const unit = systemdUnit({ node: process.execPath, program, stateDir: config.stateDir });
+      return (say(unit.trimEnd()), 0);
+    }
     case 'status':
       return status(config, { json: values.json ?? false, say });
     case 'doctor':
@@ -75,6 +91,8 @@ function readArguments(argv: readonly string[]) {
       options: {
         'state-dir': { type: 'string' },
         json: { type: 'boolean' },
+        'destroy-sandboxes': { type: 'boolean' },
+        force: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
         version: { type: 'boolean' },
       },
@@ -82,6 +100,11 @@ function readArguments(argv: readonly string[]) {
   } catch (cause) {
     throw new StartupError(`${(cause as Error).message.split('. ')[0]}; see rookery-agent --help.`, { cause });
   }
+}
+
+/** For commands that a person types: what they are told comes in sentences, and only trouble is logged, readably. */
+function terminalLogger({ logLevel }: AgentConfig): Logger {
+  return logLevel === undefined ? createLogger('agent', 'warn', 'pretty') : createLogger('agent', logLevel);
 }
 
 /** Aborts when the process is asked to stop. */
@@ -99,12 +122,12 @@ function stopSignal(): AbortSignal {
 
 /** Runs the agent until a signal asks it to stop. */
 async function foreground(
-  config: ReturnType<typeof loadAgentConfig>,
+  config: AgentConfig,
+  log: Logger,
   join?: { controlUrl: string; token: string | undefined },
 ): Promise<number> {
   const signal = stopSignal();
   const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
-  const log = createLogger('agent', config.logLevel);
   const agent = await createAgent({ config, log, say, signal, ...(join ? { join } : {}) });
   await Promise.race([stopped, agent.deleted]);
   if (!signal.aborted) say('This host was deleted: its sandboxes are removed and its credentials dropped.');

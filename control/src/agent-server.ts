@@ -38,6 +38,11 @@ export interface AgentServerDeps {
 export class AgentSockets {
   readonly #byHost = new Map<string, Map<WebSocket, AuthenticatedHost>>();
 
+  /** How many hosts have one. */
+  get hosts(): number {
+    return this.#byHost.size;
+  }
+
   add(host: AuthenticatedHost, socket: WebSocket): void {
     const { hostId } = host;
     const sockets = this.#byHost.get(hostId) ?? new Map<WebSocket, AuthenticatedHost>();

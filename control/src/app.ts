@@ -1,6 +1,6 @@
 import type { Caller } from '@rookery/wire/caller.ts';
 import { StartupError } from '@rookery/wire/errors.ts';
-import { reachableAddress } from '@rookery/wire/http.ts';
+import { networkAddress, reachableAddress } from '@rookery/wire/http.ts';
 import type { ListeningServer } from '@rookery/wire/http.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import type { FormattedExecutionResult } from 'graphql';
@@ -11,6 +11,7 @@ import { AgentSockets, startAgentServer } from './agent-server.ts';
 import type { ControlConfig } from './config.ts';
 import { openDatabase, type DatabaseConnection } from './database/database.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
+import { PEER_PATH } from './fleet/tunnels/peer-server.ts';
 import { AuditLog } from './kernel/audit/audit-log.ts';
 import { auditMutations } from './kernel/audit/audited-mutations.ts';
 import { EventHub } from './kernel/events/event-hub.ts';
@@ -132,6 +133,7 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
       },
       agentUrl: () => agentUrl,
       disconnectHost: (hostId, code, reason) => sockets.disconnect(hostId, code, reason),
+      connectedHosts: () => sockets.hosts,
       log,
     }),
   );
@@ -170,9 +172,11 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
   const subgraphs = [accounts.subgraph, fleet.subgraph, nodes];
   for (const { schema } of subgraphs) auditMutations(schema, audit);
   const identify = (caller: Caller): Promise<Viewer | null> => accounts.port.viewer(caller);
+  const peers = { path: PEER_PATH, upgrade: fleet.peers.upgrade.bind(fleet.peers) };
   const subgraphServer = serveSubgraphs
-    ? stack.use(await serve(config, { subgraphs, identify, isReady, log }))
+    ? stack.use(await serve(config, { subgraphs, identify, isReady, peers, log }))
     : undefined;
+  if (subgraphServer) await replica.announce(config.ROOKERY_PEER_URL ?? networkAddress(host, subgraphServer.port));
 
   const byName = new Map(subgraphs.map((subgraph) => [subgraph.name, subgraph]));
   const running = stack.move();
@@ -200,7 +204,7 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
 
 async function serve(
   config: ControlConfig,
-  parts: Pick<SubgraphServerDeps, 'subgraphs' | 'identify' | 'isReady' | 'log'>,
+  parts: Pick<SubgraphServerDeps, 'subgraphs' | 'identify' | 'isReady' | 'peers' | 'log'>,
 ): Promise<ListeningServer> {
   const gatewaySecret = config.ROOKERY_GATEWAY_SECRET;
   if (!gatewaySecret) {

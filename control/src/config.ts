@@ -18,6 +18,8 @@ export const controlConfigSchema = z.object({
   ROOKERY_AGENT_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
   /** Port on which gateways reach the subgraphs (split mode). */
   ROOKERY_SUBGRAPH_PORT: configField.port(4002),
+  /** How other control processes on the same database reach that port; default: this machine's own address. */
+  ROOKERY_PEER_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
   /** What a gateway must know to be answered (split mode). */
   ROOKERY_GATEWAY_SECRET: z.string().min(16, 'must have at least 16 characters').optional(),
   /** Heartbeat interval that agents are told. */

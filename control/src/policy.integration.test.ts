@@ -76,7 +76,11 @@ async function attempt(world: World, actor: ActorName, subgraph: string, row: Po
   const variables = { ...ids, invitationToken, refreshToken, ...row.variables?.(world) };
   const document = parse(row.document);
   const result = await control.execute(subgraph, { document, variables }, world.callers[actor]);
-  return Symbol.asyncIterator in result ? heard(result, row.hears ?? ids.team) : outcomeOf(result);
+  if (!(Symbol.asyncIterator in result)) return outcomeOf(result);
+  if (isReplayed(row)) return heard(result, row.hears ?? ids.team);
+  const { value } = await result.next();
+  await result.return?.();
+  return outcomeOf(value as FormattedExecutionResult);
 }
 
 /**
@@ -107,6 +111,8 @@ async function judgeFleet(state: FleetState): Promise<void> {
   const verdict = { state, reason: state === 'NORMAL' ? null : 'MASS_SILENCE' } as Verdict;
   await control.fleet.services.health.publish(term, verdict, counts);
 }
+/** A subscription to changes, which can be heard after they happened; others begin to do something. */
+const isReplayed = ({ document }: PolicyRow): boolean => document.includes('$after');
 
 const rowsOf = (kind: string) => Object.entries(OPERATIONS).filter(([name]) => name.startsWith(kind));
 
@@ -141,6 +147,13 @@ describe('changing', () => {
   });
 });
 
+describe('starting', () => {
+  test.each(rowsOf('Subscription').filter(([, row]) => !isReplayed(row)))('%s', async (name, row) => {
+    const world = await newWorld(control, agent.accessToken);
+    expect(await outcomes(subgraphOf(name), row, async () => world)).toEqual(row.expected);
+  });
+});
+
 describe('what does not exist', () => {
   const hidden = [
     ...Object.entries(OPERATIONS).map(([name, row]) => [name, subgraphOf(name), row] as const),
@@ -165,7 +178,7 @@ describe('what does not exist', () => {
 });
 
 describe('hearing', () => {
-  test.each(rowsOf('Subscription'))('%s', async (name, row) => {
+  test.each(rowsOf('Subscription').filter(([, row]) => isReplayed(row)))('%s', async (name, row) => {
     const { hub } = control.accounts.services;
     const world = await newWorld(control, agent.accessToken);
     await settled();

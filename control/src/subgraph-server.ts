@@ -18,9 +18,11 @@ import {
 import { listen, readJsonBody, refuseUpgrade, sendJson, type ListeningServer } from '@rookery/wire/http.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { secretsEqual } from '@rookery/wire/secrets.ts';
+import { SendWindow, windowed, type WindowExtensions } from '@rookery/wire/stream-window.ts';
 import type { ExecutionArgs, FormattedExecutionResult } from 'graphql';
 import { useServer } from 'graphql-ws/use/ws';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import { executeOnSubgraph, type Subgraph } from './kernel/subgraph.ts';
 import type { Viewer } from './kernel/viewer.ts';
@@ -33,6 +35,8 @@ export interface SubgraphServerDeps {
   readonly subgraphs: readonly Subgraph[];
   readonly identify: (caller: Caller) => Promise<Viewer | null>;
   readonly isReady: () => Promise<boolean>;
+  /** What other control processes ask for on this port, which is as private. */
+  readonly peers: { readonly path: string; upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void };
   readonly log: Logger;
 }
 
@@ -105,18 +109,20 @@ export async function startSubgraphServer(deps: SubgraphServerDeps): Promise<Lis
     'ROOKERY_SUBGRAPH_PORT',
   );
 
+  const streams = new WindowedStreams();
   const servers = [...served].map(([path, { subgraph, documents }]) => {
     const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES });
     const forwarding = forwardingSocketOptions(
       ({ request }) => prepareOperation(documents, request),
       log,
-      (args, { request }) => execute(subgraph, args, request),
+      (args, { request }) => streams.run(request, () => execute(subgraph, args, request)),
     );
     useServer({ ...(forwarding as object), isProd: true }, sockets, SOCKET_PING_MS);
     return { path, sockets };
   });
   listening.server.on('upgrade', (request, socket, head) => {
     socket.on('error', () => socket.destroy());
+    if (request.url?.startsWith(deps.peers.path)) return deps.peers.upgrade(request, socket, head);
     const target = servers.find(({ path }) => path === request.url);
     if (!target) return refuseUpgrade(socket, 404);
     if (!allowed(request)) return refuseUpgrade(socket, 403);
@@ -132,6 +138,35 @@ export async function startSubgraphServer(deps: SubgraphServerDeps): Promise<Lis
       await listening[Symbol.asyncDispose]();
     },
   };
+}
+
+type SubgraphResult = Awaited<ReturnType<typeof executeOnSubgraph>>;
+
+/** Largest window that a gateway is granted, in messages. */
+const MAX_WINDOW_MESSAGES = 1_024;
+
+/**
+ * The streams that gateways read with a window. A gateway takes everything that its socket brings,
+ * whoever of its viewers reads slowly: it is control that has to stop.
+ */
+class WindowedStreams {
+  readonly #windows = new Map<string, SendWindow>();
+
+  async run({ extensions }: OperationRequest, execute: () => Promise<SubgraphResult>): Promise<SubgraphResult> {
+    const { window, acknowledged } = (extensions ?? {}) as WindowExtensions;
+    if (acknowledged) this.#windows.get(acknowledged.stream)?.acknowledge(acknowledged.messages);
+    const result = await execute();
+    if (!window || !(Symbol.asyncIterator in result)) return result;
+    const { stream, messages } = window;
+    const credit = new SendWindow(Math.min(messages, MAX_WINDOW_MESSAGES));
+    this.#windows.set(stream, credit);
+    return windowed(
+      result,
+      credit,
+      () => 1,
+      () => this.#windows.delete(stream),
+    );
+  }
 }
 
 /** The database is away, say: nothing is known of the viewer, and nothing was done. */

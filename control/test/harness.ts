@@ -27,18 +27,23 @@ export async function createTestDatabase(): Promise<string> {
 }
 
 /** A whole control process in this one, on a database of its own and free ports. */
-export async function startTestControl(config: Partial<ControlConfig> = {}, databaseUrl?: string): Promise<Control> {
+export async function startTestControl(
+  config: Partial<ControlConfig> = {},
+  databaseUrl?: string,
+  serveSubgraphs = false,
+): Promise<Control> {
   return createControl({
     config: {
       ...controlConfigSchema.parse({
         ROOKERY_AGENT_PORT: '0',
         ROOKERY_SUBGRAPH_PORT: '0',
         ROOKERY_ADMIN_PASSWORD: PASSWORD,
+        ROOKERY_GATEWAY_SECRET: 'what control and gateways share',
       }),
       ...config,
     },
     databaseUrl: databaseUrl ?? (await createTestDatabase()),
-    serveSubgraphs: false,
+    serveSubgraphs,
     log: silentLogger(),
   });
 }

@@ -1,12 +1,19 @@
 import { AgentEndpoint, TUNNEL_SUBPROTOCOL } from '@rookery/wire/endpoints.ts';
 import { sha256 } from '@rookery/wire/secrets.ts';
-import { buildSchema, GraphQLError, type FormattedExecutionResult } from 'graphql';
+import { buildSchema, type FormattedExecutionResult } from 'graphql';
 import { makeServer } from 'graphql-ws';
 import { CompactSign, exportJWK, generateKeyPair, type CryptoKey } from 'jose';
 import { readFile } from 'node:fs/promises';
 import { WebSocket } from 'ws';
 import type { ObservedStatus } from '@rookery/control/fleet/sandboxes/sandbox.state.ts';
-import type { SandboxSpecInput } from '@rookery/control/fleet/tunnels/generated/agent-operations.ts';
+import type {
+  ExecInput,
+  ExecSubscription,
+  SandboxSpecInput,
+} from '@rookery/control/fleet/tunnels/generated/agent-operations.ts';
+import { mapIterator } from '@rookery/wire/push-iterator.ts';
+import { publicError } from '@rookery/wire/graphql-operation.ts';
+import { silentLogger } from '@rookery/wire/log.ts';
 
 const SPECS = {
   hostname: 'scripted',
@@ -35,11 +42,33 @@ export interface ObservedSandbox {
   readonly errorCause?: 'HOST' | 'SANDBOX';
 }
 
+/** What a scripted command says. */
+export type ScriptedExecEvent = ExecSubscription['exec'];
+
+export const output = (data: string | Buffer, kind: 'STDOUT' | 'STDERR' = 'STDOUT'): ScriptedExecEvent => ({
+  kind,
+  data: Buffer.from(data).toString('base64'),
+  exitCode: null,
+  signal: null,
+  timedOut: null,
+  truncated: null,
+});
+
+export const exit = (exitCode: number | null, rest: Partial<ScriptedExecEvent> = {}): ScriptedExecEvent => ({
+  kind: 'EXIT',
+  data: null,
+  exitCode,
+  signal: null,
+  timedOut: false,
+  truncated: false,
+  ...rest,
+});
+
 /** The key with which a machine proves itself. */
 export interface MachineKey {
   readonly publicKey: string;
   /** @param sequence by default one more than the last. */
-  prove(purpose: 'register' | 'refresh', token: string, sequence?: number): Promise<string>;
+  prove(purpose: 'register' | 'refresh' | 'leave', token: string, sequence?: number): Promise<string>;
 }
 
 export async function newMachineKey(): Promise<MachineKey> {
@@ -156,10 +185,9 @@ export class ScriptedAgent implements AsyncDisposable {
     spec,
     generation,
   ) => ({ ...running(spec.id, generation), status: spec.desiredState });
-  /** What running a command does; by default it is refused. */
-  onExec: (input: { sandboxId: string; command: string[] }) => AsyncIterable<object> = () => {
-    throw new GraphQLError('not scripted');
-  };
+  /** What running a command does; by default there is no such program. */
+  onExec: (input: ExecInput) => AsyncIterator<ScriptedExecEvent> = () => [exit(127)].values() as never;
+  readonly acknowledged: { streamId: string; consumedBytes: number }[] = [];
   epoch = 1;
   readonly key: MachineKey;
   readonly #agentUrl: string;
@@ -201,7 +229,7 @@ export class ScriptedAgent implements AsyncDisposable {
   }
 
   /** Resolves when the socket is open; control's first question comes after that. */
-  async dial(): Promise<WebSocket> {
+  async dial(agentUrl = this.#agentUrl): Promise<WebSocket> {
     const schema = buildSchema(await readFile(new URL('../../agent/schema.graphql', import.meta.url), 'utf8'));
     const server = makeServer({
       schema,
@@ -218,26 +246,31 @@ export class ScriptedAgent implements AsyncDisposable {
             this.removed.push({ id, generation });
             return { id, existed: this.sandboxes.delete(id) };
           },
+          acknowledgeStream: (acknowledgement: { streamId: string; consumedBytes: number }) => {
+            this.acknowledged.push(acknowledgement);
+            return true;
+          },
         },
         subscription: {
-          exec: ({ input }: { input: { sandboxId: string; command: string[] } }) => this.onExec(input),
+          exec: ({ input }: { input: ExecInput }) => mapIterator(this.onExec(input), (event) => ({ exec: event })),
         },
       },
+      onError: (_socket, _id, _payload, errors) => errors.map((error) => publicError(error, silentLogger())),
     });
-    const socket = new WebSocket(
-      `${this.#agentUrl.replace(/^http/, 'ws')}${AgentEndpoint.tunnel}`,
-      TUNNEL_SUBPROTOCOL,
-      {
-        headers: { authorization: `Bearer ${this.accessToken}` },
-      },
-    );
+    const socket = new WebSocket(`${agentUrl.replace(/^http/, 'ws')}${AgentEndpoint.tunnel}`, TUNNEL_SUBPROTOCOL, {
+      headers: { authorization: `Bearer ${this.accessToken}` },
+    });
     const closed = server.opened(
       {
         protocol: 'graphql-transport-ws',
         send: (data) =>
-          new Promise((resolve, reject) => socket.send(data, (error) => (error ? reject(error) : resolve()))),
+          new Promise((resolve, reject) => {
+            if (socket.readyState !== WebSocket.OPEN) return resolve();
+            socket.send(data, (error) => (error ? reject(error) : resolve()));
+          }),
         close: (code, reason) => socket.close(code, reason),
-        onMessage: (take) => socket.on('message', (data) => void take(String(data))),
+        // A socket that breaks under an answer is what tests do to it.
+        onMessage: (take) => socket.on('message', (data) => void take(String(data)).catch(() => {})),
       },
       undefined,
     );

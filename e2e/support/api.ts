@@ -31,6 +31,15 @@ export class Api implements AsyncDisposable {
     this.#headers = token === undefined ? headers : { authorization: `Bearer ${token}`, ...headers };
   }
 
+  /** For a story that speaks to the API by means of its own. */
+  get socketUrl(): string {
+    return this.#url.replace(/^http/, 'ws');
+  }
+
+  get authorization(): string {
+    return `Bearer ${this.token}`;
+  }
+
   static async signIn(url: string, email: string, password: string): Promise<Api> {
     const { signIn } = await new Api(url).request<{
       signIn: { __typename: 'SignedIn'; token: string } | { __typename: 'InvalidCredentials'; message: string };

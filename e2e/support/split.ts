@@ -10,6 +10,17 @@ const READY_DEADLINE_MS = 30_000;
 export const ADMIN_PASSWORD = 'correct horse battery';
 export const GATEWAY_SECRET = 'what control and gateways share';
 
+export interface ControlPorts {
+  readonly agentPort: number;
+  readonly subgraphPort: number;
+}
+
+export interface ControlReplica {
+  readonly process: TestProcess;
+  readonly agentUrl: string;
+  readonly ports: ControlPorts;
+}
+
 /** Control and a gateway as processes of their own, with a PostgreSQL that is neither's. */
 export class SplitRookery {
   readonly url: string;
@@ -19,19 +30,23 @@ export class SplitRookery {
   readonly databaseUrl: string;
   readonly gateway: TestProcess;
   readonly postgres: RestartablePostgres;
-  readonly #launchControl: () => TestProcess;
+  /** Where agents reach the control process that the gateway asks. */
+  readonly agentUrl: string;
+  readonly #launchControl: (ports?: ControlPorts) => TestProcess;
   #control: TestProcess;
 
   private constructor(options: {
     url: string;
     subgraphUrl: string;
+    agentUrl: string;
     agentPort: number;
     databaseUrl: string;
     gateway: TestProcess;
-    launchControl: () => TestProcess;
+    launchControl: (ports?: ControlPorts) => TestProcess;
     control: TestProcess;
     postgres: RestartablePostgres;
   }) {
+    this.agentUrl = options.agentUrl;
     this.url = options.url;
     this.subgraphUrl = options.subgraphUrl;
     this.agentPort = options.agentPort;
@@ -53,12 +68,12 @@ export class SplitRookery {
         cwd: ROOT,
         env: cleanEnvironment({ ROOKERY_GATEWAY_SECRET: GATEWAY_SECRET, ...settings }),
       });
-    const launchControl = (): TestProcess =>
+    const launchControl = (ports: ControlPorts = { agentPort, subgraphPort }): TestProcess =>
       launch('control', {
         DATABASE_URL: postgres.url,
         ROOKERY_ADMIN_PASSWORD: ADMIN_PASSWORD,
-        ROOKERY_AGENT_PORT: String(agentPort),
-        ROOKERY_SUBGRAPH_PORT: String(subgraphPort),
+        ROOKERY_AGENT_PORT: String(ports.agentPort),
+        ROOKERY_SUBGRAPH_PORT: String(ports.subgraphPort),
         ...controlSettings,
       });
     const subgraphUrl = `http://127.0.0.1:${subgraphPort}`;
@@ -67,6 +82,7 @@ export class SplitRookery {
     const split = new SplitRookery({
       url: `http://127.0.0.1:${port}`,
       subgraphUrl,
+      agentUrl: `http://127.0.0.1:${agentPort}`,
       agentPort,
       databaseUrl: postgres.url,
       gateway,
@@ -84,6 +100,18 @@ export class SplitRookery {
 
   startControl(): void {
     this.#control = this.#launchControl();
+  }
+
+  /** Starts another control process on the same database, which the gateway does not know of. */
+  async startReplica(ports?: ControlPorts): Promise<ControlReplica> {
+    const chosen = ports ?? { agentPort: await freePort(), subgraphPort: await freePort() };
+    const process = this.#launchControl(chosen);
+    const agentUrl = `http://127.0.0.1:${chosen.agentPort}`;
+    await vi.waitFor(async () => expect((await fetch(`${agentUrl}/readyz`)).status).toBe(200), {
+      timeout: READY_DEADLINE_MS,
+      interval: 50,
+    });
+    return { process, agentUrl, ports: chosen };
   }
 
   /** Waits until the gateway says that it reaches control. */

@@ -1,4 +1,10 @@
-import { GraphQLError, type ExecutionArgs, type ExecutionResult, type FormattedExecutionResult } from 'graphql';
+import {
+  GraphQLError,
+  type ExecutionArgs,
+  type ExecutionResult,
+  type FormattedExecutionResult,
+  type GraphQLFormattedError,
+} from 'graphql';
 import type { ServerOptions } from 'graphql-ws';
 import type { WebSocketServer } from 'ws';
 import { RookeryError } from './errors.ts';
@@ -56,7 +62,7 @@ export function guardedSocketOptions(
       if (Array.isArray(contextValue)) return contextValue as readonly GraphQLError[];
       return { ...args, contextValue };
     },
-    onError: (_socket, _id, _payload, errors) => errors.map((error) => publicError(error, log)),
+    onError: (_socket, _id, _payload, errors) => socketErrors(errors, log),
     onNext(_socket, _id, _payload, _args, result) {
       if (!result.errors) return undefined;
       return { ...result, errors: result.errors.map((error) => publicError(error, log)) } as never;
@@ -105,7 +111,7 @@ export function forwardingSocketOptions(
       if ('document' in args) operations.set(args, operation);
       return args;
     },
-    onError: (_socket, _id, _payload, errors) => errors.map((error) => publicError(error, log)),
+    onError: (_socket, _id, _payload, errors) => socketErrors(errors, log),
     execute: forward as never,
     subscribe: forward as never,
   };
@@ -119,6 +125,15 @@ export async function closeSockets(server: WebSocketServer, code: number, reason
   }, CLOSE_DEADLINE_MS);
   await new Promise<void>((resolve) => server.close(() => resolve()));
   clearTimeout(deadline);
+}
+
+/** Masked errors. That the peer has gone in the middle of a stream is no incident of ours. */
+function socketErrors(errors: readonly GraphQLError[], log: Logger): readonly GraphQLFormattedError[] {
+  return errors.map((error) =>
+    (error.originalError as NodeJS.ErrnoException | null)?.syscall === 'write'
+      ? { message: 'The connection broke.', extensions: { code: 'UNAVAILABLE' } }
+      : publicError(error, log),
+  );
 }
 
 function withGraphQLErrors(result: FormattedExecutionResult): ExecutionResult {

@@ -7,6 +7,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { RookeryError, StartupError } from './errors.ts';
 
@@ -127,6 +128,14 @@ const CLOSE_DEADLINE_MS = 2_000;
 export function reachableAddress(host: string, port: number): string {
   const name = host === '0.0.0.0' || host === '::' ? 'localhost' : host;
   return `http://${name.includes(':') ? `[${name}]` : name}:${port}`;
+}
+
+/** The address by which a listener on `host` is reached from other machines of its network, as far as it is. */
+export function networkAddress(host: string, port: number): string {
+  const listensEverywhere = host === '0.0.0.0' || host === '::';
+  const addresses = Object.values(networkInterfaces()).flatMap((ofOne) => ofOne ?? []);
+  const own = addresses.find(({ family, internal }) => family === 'IPv4' && !internal);
+  return reachableAddress(listensEverywhere && own ? own.address : host, port);
 }
 
 /** Refuses a WebSocket upgrade, and lets go of the socket whether or not the peer does. */

@@ -1,21 +1,21 @@
 import type { Logger } from '@rookery/wire/log.ts';
-import { Backoff, pause } from '../backoff.ts';
+import { pause } from '../backoff.ts';
 import type { CredentialService } from '../enrolment/credential.service.ts';
 import type { HostLoad, HostSpecs } from '../host/host.ts';
 import type { Inventory } from '../sandboxes/inventory.ts';
-import { HEARTBEAT, REPORT_SANDBOXES } from './control.operations.ts';
+import { HEARTBEAT, LEAVE_FLEET, REPORT_SANDBOXES } from './control.operations.ts';
 import type {
   HeartbeatMutation,
   HeartbeatMutationVariables,
+  LeaveFleetMutation,
+  LeaveFleetMutationVariables,
   ReportSandboxesMutation,
   ReportSandboxesMutationVariables,
 } from './generated/control-operations.ts';
 import { ChannelError, ControlSession, type SessionEnd } from './control-session.ts';
+import { Reconnect, type ReconnectSpread } from './reconnect.ts';
 
 type HeartbeatAck = HeartbeatMutation['heartbeat'];
-
-/** Longest wait between two dials, in ms; lower finds control sooner, higher spares it a storm after an outage. */
-const BACKOFF_CAP_MS = 15_000;
 
 /** How long changes are gathered before they are reported, in ms. */
 const COALESCE_MS = 50;
@@ -24,15 +24,14 @@ const COALESCE_MS = 50;
 const MIN_HEARTBEAT_MS = 250;
 const MAX_HEARTBEAT_MS = 60_000;
 
-/** When control restarts, its hosts come back within this time, in ms. */
-const RESTART_JITTER_MS = 2_000;
-
 export interface ChannelDeps {
   readonly credentials: CredentialService;
   readonly measure: () => Promise<{ specs: HostSpecs; load: HostLoad }>;
   readonly inventory: () => Inventory;
   /** A heartbeat was acknowledged. */
   readonly onAck: () => void;
+  /** Told what control asks for. */
+  readonly spread: ReconnectSpread;
   readonly log: Logger;
 }
 
@@ -63,6 +62,18 @@ export class ControlChannel implements AsyncDisposable {
     }, COALESCE_MS);
   }
 
+  /**
+   * Tells control what the host has now, and then that it leaves.
+   *
+   * @throws {ChannelError} `UNAVAILABLE` when there is no connection, else what control answered.
+   */
+  async leave(input: LeaveFleetMutationVariables['input']): Promise<void> {
+    this.#report(true);
+    await this.#reporting;
+    if (!this.#session) throw new ChannelError('UNAVAILABLE', 'there is no connection to control');
+    await this.#session.run<LeaveFleetMutation, LeaveFleetMutationVariables>(LEAVE_FLEET, { input });
+  }
+
   /** Drops the connection, which is dialled anew as soon as there are credentials that may be used. */
   hangUp(): void {
     this.#session?.terminate();
@@ -81,36 +92,34 @@ export class ControlChannel implements AsyncDisposable {
   async #run(): Promise<void> {
     const { credentials, log } = this.#deps;
     const { signal } = this.#stop;
-    const backoff = new Backoff(BACKOFF_CAP_MS);
+    const reconnect = new Reconnect(this.#deps.spread);
     while (!signal.aborted) {
       const authorization = await credentials.usable(signal);
       if (signal.aborted) return;
-      const end = await this.#connect(authorization, backoff);
+      const end = await this.#connect(authorization, reconnect);
       if (signal.aborted) return;
       log.warn({ end: end.kind, reason: end.reason }, 'the agent channel is down');
       switch (end.kind) {
         case 'unauthenticated':
           await credentials.refreshAfter(authorization, signal);
           // Also after a renewal: a control that rejects fresh credentials must not be hammered.
-          await backoff.wait(signal);
+          await pause(reconnect.nextMs(), signal);
           break;
         case 'deleted':
           // A close code proves nothing; the answer to a renewal is signed when it is true.
           log.error('control says that this host was deleted; asking for its signature');
           await credentials.refreshAfter(authorization, signal);
-          await backoff.wait(signal);
+          await pause(reconnect.nextMs(), signal);
           break;
         case 'restart':
-          await pause(Math.random() * RESTART_JITTER_MS, signal);
-          break;
         case 'lost':
-          await backoff.wait(signal);
+          await pause(reconnect.nextMs(), signal);
       }
     }
   }
 
   /** Holds one connection until it ends. */
-  async #connect(authorization: string, backoff: Backoff): Promise<SessionEnd> {
+  async #connect(authorization: string, reconnect: Reconnect): Promise<SessionEnd> {
     const { credentials } = this.#deps;
     const session = new ControlSession(credentials.current.controlUrl, authorization);
     const finished = new AbortController();
@@ -120,7 +129,7 @@ export class ControlChannel implements AsyncDisposable {
       });
     });
     try {
-      return await Promise.race([session.ended, this.#beat(session, backoff), stopped]);
+      return await Promise.race([session.ended, this.#beat(session, reconnect), stopped]);
     } finally {
       finished.abort();
       this.#session = undefined;
@@ -130,13 +139,14 @@ export class ControlChannel implements AsyncDisposable {
   }
 
   /** Beats, one at a time, until one fails. */
-  async #beat(session: ControlSession, backoff: Backoff): Promise<SessionEnd> {
+  async #beat(session: ControlSession, reconnect: Reconnect): Promise<SessionEnd> {
     const gone = new AbortController();
     void session.ended.then(() => gone.abort());
     while (!gone.signal.aborted) {
       try {
         const ack = await this.#beatOnce(session);
-        backoff.reset();
+        reconnect.stands();
+        this.#deps.spread.set(ack.reconnectSpreadMs);
         if (this.#session !== session) {
           this.#session = session;
           this.#deps.log.info({ nextHeartbeatMs: ack.nextHeartbeatMs }, 'the agent channel is up');

@@ -49,6 +49,7 @@ export const HEARTBEAT = /* GraphQL */ `
     heartbeat(input: $input) {
       nextHeartbeatMs
       wantInventory
+      reconnectSpreadMs
     }
   }
 `;
@@ -58,5 +59,11 @@ export const REPORT_SANDBOXES = /* GraphQL */ `
     reportSandboxes(input: $input) {
       epoch
     }
+  }
+`;
+
+export const LEAVE_FLEET = /* GraphQL */ `
+  mutation LeaveFleet($input: LeaveFleetInput!) {
+    leaveFleet(input: $input)
   }
 `;

@@ -169,7 +169,7 @@ describe('an agent whose credentials control refuses to renew', () => {
       'The control plane refused to register this host: The registration token is not known. Going on with the saved credentials.',
     );
     expect(await saved()).toEqual(before);
-    expect(await runtime.state('box')).toBe('paused');
+    await until(async () => expect(await runtime.state('box')).toBe('paused'));
   });
 
   it('lets its sandboxes run, and uses its access token on, when it was only quarantined', async () => {
@@ -224,7 +224,7 @@ describe('the news that the host was deleted', () => {
     await rejectAccess();
     await until(async () => expect(await statusOf()).toMatchObject({ credentialState: 'REFUSED' }));
     expect(await saved()).toEqual(before);
-    expect(await runtime.state('box')).toBe('paused');
+    await until(async () => expect(await runtime.state('box')).toBe('paused'));
   });
 
   it('signed by control ends the host: no sandboxes, no credentials, nothing to run for', async () => {

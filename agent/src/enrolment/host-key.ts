@@ -18,6 +18,13 @@ export class HostKey {
     this.publicKey = jwk.x;
   }
 
+  /** A goodbye: proves that it is the host itself which gives up what an access token stands for. */
+  signGoodbye(accessToken: string): string {
+    const payload = { purpose: 'leave', token_sha256: createHash('sha256').update(accessToken).digest('base64url') };
+    const signed = `${encode({ alg: 'EdDSA' })}.${encode(payload)}`;
+    return `${signed}.${sign(null, Buffer.from(signed), this.#privateKey).toString('base64url')}`;
+  }
+
   /** Reads the key, or makes one and writes it (0600) before it is used for anything. */
   static async openOrCreate(path: string): Promise<HostKey> {
     const saved = await readFileIfThere(path);

@@ -1,5 +1,6 @@
 import { silentLogger } from '@rookery/wire/log.ts';
 import type { AgentConfig } from '../config.ts';
+import { CredentialStore } from '../enrolment/credential.store.ts';
 import { findCgroups } from '../runtime/cgroup.ts';
 import { findExecutable } from '../runtime/command.ts';
 import { findDiskKind } from '../runtime/disk.ts';
@@ -23,6 +24,7 @@ export async function doctor(config: AgentConfig, say: (line: string) => void): 
     await runtimeFinding('runsc', config, 'isolation for untrusted code: apt-get install -y runsc'),
     await cgroupFinding(),
     await diskFinding(config),
+    ...(await controlFinding(config)),
   ];
   const usable = await new OciRuntimeFinder(config, stateDirAt(config.stateDir), silentLogger()).find();
   for (const { level, text } of findings) say(`${{ ok: ' ok ', note: 'note', missing: 'FAIL' }[level]}  ${text}`);
@@ -60,4 +62,23 @@ async function diskFinding(config: AgentConfig): Promise<Finding> {
   return missing === undefined
     ? { level: 'ok', text: 'loop devices and mkfs.ext4, for size-limited disks' }
     : { level: 'note', text: `sandbox disks are kept in memory, because ${missing}` };
+}
+
+/** How long the control plane may take to answer, in ms. */
+const ANSWER_MS = 3_000;
+
+/** Whether the control plane of a machine that has joined one can be reached from here. */
+async function controlFinding(config: AgentConfig): Promise<Finding[]> {
+  const credentials = await new CredentialStore(stateDirAt(config.stateDir)).load().catch(() => undefined);
+  if (!credentials) return [];
+  const { controlUrl } = credentials;
+  try {
+    const { ok, status } = await fetch(`${controlUrl}/healthz`, { signal: AbortSignal.timeout(ANSWER_MS) });
+    if (ok) return [{ level: 'ok', text: `the control plane at ${controlUrl} answers` }];
+    return [{ level: 'missing', text: `${controlUrl} answers with HTTP ${status}; is it the control plane?` }];
+  } catch (error) {
+    const { cause, message } = error as Error;
+    const reason = (cause as Error | undefined)?.message || message;
+    return [{ level: 'missing', text: `the control plane at ${controlUrl} does not answer: ${reason}` }];
+  }
 }

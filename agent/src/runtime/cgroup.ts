@@ -64,6 +64,11 @@ export class ExecGroup {
     return group;
   }
 
+  /** The group of an exec that another agent has begun; it may be gone. */
+  static existing(tree: CgroupTree, containerPath: string, key: string): ExecGroup {
+    return new ExecGroup(tree, join(tree.mount, containerPath), EXEC_PREFIX + key);
+  }
+
   /** The argument that makes `runc exec` start the process in this group. */
   get argument(): string {
     return this.#tree.version === 1 ? `pids:${this.#name}` : this.#name;
@@ -78,13 +83,13 @@ export class ExecGroup {
    *
    * @param isSettled whether the runtime has stopped putting processes into the group.
    */
-  async kill(isSettled: () => boolean): Promise<void> {
+  async kill(isSettled: () => boolean | Promise<boolean>): Promise<void> {
     // Without this a process that forks faster than we read would survive.
     await writeFile(join(this.#path, 'pids.max'), '0').catch(() => {});
     const deadline = Date.now() + KILL_WAIT_MS;
     while (Date.now() < deadline) {
       // Asked before the processes are read: what comes in between is seen in the next round.
-      const settled = isSettled();
+      const settled = await isSettled();
       const pids = await this.#processes();
       if (pids.length === 0 && settled) return;
       for (const pid of pids) signal(pid);
@@ -115,7 +120,7 @@ function signal(pid: number): void {
   }
 }
 
-/** Removes the empty parent of an agent's cgroups, in every hierarchy of v1: for agents that do not come back. */
+/** Removes the parent of an agent's cgroups where it is empty, in every hierarchy of v1; the next sandbox makes it again. */
 export async function removeAgentCgroups(instance: string): Promise<void> {
   const parent = `rookery-${instance}`;
   const hierarchies = await readdir('/sys/fs/cgroup').catch(() => []);

@@ -7,7 +7,7 @@ import type { CgroupTree } from './cgroup.ts';
 import { lastLine, runCommand, type CommandResult } from './command.ts';
 import { SandboxDisk, type DiskKind } from './disk.ts';
 import { hostName, ociSpec } from './oci-bundle.ts';
-import { execInContainer } from './oci-exec.ts';
+import { endAbandonedExecs, execInContainer, type OciExecTarget } from './oci-exec.ts';
 import type { ContainerSpec, ContainerStatus, ExecEvent, ExecRequest, Runtime } from './runtime.ts';
 
 /** Carries the sandbox's id where the container's name is only derived from it. */
@@ -120,11 +120,18 @@ export class OciRuntime implements Runtime {
   }
 
   exec(id: string, request: ExecRequest): AsyncIterableIterator<ExecEvent> {
+    return execInContainer(this.#execTarget(id), request);
+  }
+
+  endAbandonedExecs(id: string): Promise<void> {
+    return endAbandonedExecs(this.#execTarget(id));
+  }
+
+  #execTarget(id: string): OciExecTarget {
     const { binary, cgroups } = this.#options;
     const container = containerName(id);
-    const target = { binary, flags: this.#flags, container, dir: this.#dir(container) };
     const cgroup = this.name === 'runsc' ? undefined : { tree: cgroups, path: this.#cgroupsPath(container) };
-    return execInContainer({ ...target, cgroup }, request);
+    return { binary, flags: this.#flags, container, dir: this.#dir(container), cgroup };
   }
 
   async #unlessAlready(wanted: ContainerStatus, id: string, action: () => Promise<void>): Promise<void> {

@@ -1,14 +1,14 @@
 import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { newOciRuntime, collect, type RuntimeFixture } from './runtime.fixture.ts';
+import { newOciRuntime, newSimulatedRuntime, collect, type RuntimeFixture } from './runtime.fixture.ts';
 import type { Runtime } from './runtime.ts';
-import { SimulatedRuntime } from './simulated-runtime.ts';
 
 const spec = (id: string) => ({ id, name: `box ${id}`, template: 'host', vcpus: 1, memoryMb: 128, diskMb: 64 });
 const request = (...command: string[]) => ({ command, timeoutMs: 10_000, maxOutputBytes: 100_000 });
 
 const implementations: [string, () => Promise<RuntimeFixture>][] = [
-  ['SimulatedRuntime', async () => ({ runtime: new SimulatedRuntime(), async [Symbol.asyncDispose]() {} })],
+  ['SimulatedRuntime', async () => newSimulatedRuntime()],
   ['OciRuntime over runc', newOciRuntime],
 ];
 
@@ -100,6 +100,23 @@ describe.each(implementations)('%s', (_name, make) => {
     expect(await runtime.state('b')).toBe('absent');
   });
 
+  it('ends what a killed agent was running, and nothing that the next one runs', async () => {
+    const request61 = request('sleep', '61');
+    const isRunning = await fixture.abandon('shared', { ...request61, timeoutMs: 120_000 });
+    expect(await isRunning()).toBe(true);
+    const mine = runtime.exec('shared', { ...request('sleep', '62'), timeoutMs: 120_000 });
+    const pending = mine.next();
+    await runtime.endAbandonedExecs('shared');
+    await vi.waitFor(async () => expect(await isRunning()).toBe(false), 5_000);
+    expect(await Promise.race([pending, collect(runtime.exec('shared', request('true')))])).toMatchObject({
+      exitCode: 0,
+      stdout: '',
+    });
+    await mine.return?.();
+    await runtime.endAbandonedExecs('shared');
+    await runtime.endAbandonedExecs('absent');
+  });
+
   it('refuses commands in a container that is not there', async () => {
     await expect(collect(runtime.exec('absent', request('true')))).rejects.toThrow('not running');
   });
@@ -136,6 +153,41 @@ describe('OciRuntime over runc', () => {
     expect(run).toMatchObject({ stdout: 'started\n', exitCode: 0 });
     expect((await sh('pgrep -x sleep | wc -l')).stdout.trim()).toBe('2');
     await sh('pkill -f "sleep 300"');
+  });
+
+  it.each([
+    ['no-such-program', 127, 'no-such-program: not found\n'],
+    ['/etc/passwd', 126, '/etc/passwd: not executable\n'],
+    ['/tmp', 126, '/tmp: not executable\n'],
+  ])('says in one line that %s cannot be run', async (program, exitCode, stderr) => {
+    expect(await collect(runtime.exec('box', request(program)))).toMatchObject({ exitCode, stdout: '', stderr });
+  });
+
+  it.each([
+    ['KILL', 137, 'SIGKILL'],
+    ['TERM', 143, 'SIGTERM'],
+    ['SEGV', 139, 'SIGSEGV'],
+  ])('adds no words of its own to what a command killed by %s has printed', async (name, exitCode, signal) => {
+    const run = await sh(`echo last words >&2; kill -${name} $$`);
+    expect(run).toMatchObject({ exitCode, signal, stdout: '', stderr: 'last words\n' });
+  });
+
+  it('refuses what is too long to be started, and gives no output of the runtime for the command’s', async () => {
+    const long = collect(runtime.exec('box', request('echo', 'x'.repeat(131_072))));
+    await expect(long).rejects.toMatchObject({ code: 'BAD_USER_INPUT' });
+    const nowhere = runtime.exec('box', { ...request('pwd'), cwd: '/nowhere' });
+    await expect(nowhere.next()).rejects.toMatchObject({ code: 'BAD_USER_INPUT' });
+  });
+
+  it('leaves alone what a finished command has left behind when it ends what a killed agent was running', async () => {
+    await fixture.abandon('box', { ...request('sh', '-c', 'echo up; sleep 811'), timeoutMs: 120_000 });
+    await sh('nohup sleep 812 >/dev/null 2>&1 &');
+    expect((await sh('pgrep -f "^sleep 81" | wc -l')).stdout.trim()).toBe('2');
+    await runtime.endAbandonedExecs('box');
+    expect((await sh('pgrep -fa "^sleep 81"')).stdout).toContain('sleep 812');
+    expect((await sh('pgrep -f "^sleep 811" | wc -l')).stdout.trim()).toBe('0');
+    expect(await readdir(`${fixture.root}/containers/box`)).not.toContainEqual(expect.stringMatching(/^exec-/));
+    await sh('pkill -f "^sleep 812"');
   });
 
   it('kills everything that a cancelled command has started, however it hid', async () => {

@@ -78,4 +78,11 @@ export interface Runtime {
    * everything that it started. A command that cannot be started makes the first read reject.
    */
   exec(id: string, request: ExecRequest): AsyncIterableIterator<ExecEvent>;
+
+  /**
+   * Kills the commands that an agent which was itself killed has left running, with nobody to take
+   * their output. What a command that had ended left in the background goes on, and so do the
+   * commands of this agent. Harmless for a container that is not there.
+   */
+  endAbandonedExecs(id: string): Promise<void>;
 }

@@ -20,6 +20,9 @@ export class SimulatedRuntime implements Runtime {
   readonly name = 'simulated';
   readonly version = '1';
   readonly #containers = new Map<string, Exclude<ContainerStatus, 'absent'>>();
+  /** What runs in which container. */
+  readonly #commands = new Map<AbortController, string>();
+  readonly #abandoned = new Set<AbortController>();
 
   async create(spec: ContainerSpec): Promise<void> {
     if (spec.template !== 'host')
@@ -63,8 +66,21 @@ export class SimulatedRuntime implements Runtime {
   exec(id: string, request: ExecRequest): AsyncIterableIterator<ExecEvent> {
     const cancel = new AbortController();
     const stream = new ExecStream(request.maxOutputBytes, () => cancel.abort());
-    void this.#play(id, request, stream, cancel.signal);
+    this.#commands.set(cancel, id);
+    void this.#play(id, request, stream, cancel.signal).finally(() => {
+      this.#commands.delete(cancel);
+      this.#abandoned.delete(cancel);
+    });
     return stream.events;
+  }
+
+  async endAbandonedExecs(id: string): Promise<void> {
+    for (const cancel of this.#abandoned) if (this.#commands.get(cancel) === id) cancel.abort();
+  }
+
+  /** As if the agent had been killed now: its commands go on, with nobody to take their output. */
+  loseAgent(): void {
+    for (const cancel of this.#commands.keys()) this.#abandoned.add(cancel);
   }
 
   async #play(id: string, request: ExecRequest, stream: ExecStream, signal: AbortSignal): Promise<void> {

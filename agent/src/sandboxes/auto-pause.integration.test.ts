@@ -13,13 +13,13 @@ const PATIENCE = { timeout: 20_000, interval: 20 };
 const spec = { id: 'box', name: 'box', template: 'host', vcpus: 1, memoryMb: 128, diskMb: 64, timeoutSeconds: 1 };
 const request = (...command: string[]) => ({ command, timeoutMs: 30_000, maxOutputBytes: 10_000 });
 
-const implementations: [string, () => Promise<RuntimeFixture>][] = [
+const implementations: [string, () => Promise<Omit<RuntimeFixture, 'abandon'>>][] = [
   ['a simulated runtime', async () => ({ runtime: new SimulatedRuntime(), async [Symbol.asyncDispose]() {} })],
   ['runc', newOciRuntime],
 ];
 
 describe.each(implementations)('on %s, a sandbox with a timeout', (_name, make) => {
-  let fixture: RuntimeFixture;
+  let fixture: Omit<RuntimeFixture, 'abandon'>;
   let directory: Awaited<ReturnType<typeof newDirectory>>;
   let supervisor: SandboxSupervisor;
   let reports: number;

@@ -290,8 +290,12 @@ export class SandboxSupervisor implements AsyncDisposable {
     const strays = [...containers.keys()].filter((id) => !this.#deps.store.has(id));
     await Promise.all(strays.map((id) => this.#removeStray(runtime, id)));
     // Not awaited: a host with work to do is online meanwhile.
-    for (const id of this.#records.keys())
-      void this.#converge(id, containers.get(id) ?? 'absent').catch(this.#logFailure(id));
+    for (const id of this.#records.keys()) {
+      const container = containers.get(id) ?? 'absent';
+      // Before any wish for this sandbox: they wait for each other.
+      void this.#queue.run(id, () => runtime.endAbandonedExecs(id)).catch(this.#logFailure(id));
+      void this.#converge(id, container).catch(this.#logFailure(id));
+    }
   }
 
   async #removeStray(runtime: Runtime, id: string): Promise<void> {

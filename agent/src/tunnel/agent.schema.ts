@@ -3,6 +3,7 @@ import { DocumentCache } from '@rookery/wire/graphql-operation.ts';
 import { guardedSocketOptions } from '@rookery/wire/graphql-socket.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { mapIterator } from '@rookery/wire/push-iterator.ts';
+import { SendWindow, STREAM_MESSAGE_BYTES, windowed } from '@rookery/wire/stream-window.ts';
 import { buildSchema, execute, subscribe } from 'graphql';
 import { makeServer, type Server } from 'graphql-ws';
 import { AGENT_SDL } from '../embedded.ts';
@@ -13,6 +14,9 @@ import type { SandboxSupervisor } from '../sandboxes/sandbox.supervisor.ts';
 
 /** Longest command, in ms (a day); a longer one is a mistake or belongs into the background. */
 const MAX_EXEC_MS = 86_400_000;
+
+/** Largest window of a stream that is granted, in bytes: what a reader who has gone away can leave in our memory. */
+const MAX_WINDOW_BYTES = 16 * 1024 * 1024;
 
 /** What is, and as of which epoch. */
 type DatedSandbox = ObservedSandbox & { readonly epoch: number };
@@ -26,8 +30,11 @@ interface ExecEventPayload {
   readonly truncated: boolean | null;
 }
 
-interface ExecInput extends Omit<ExecRequest, 'cwd' | 'env' | 'stdin'> {
+interface ExecInput extends Omit<ExecRequest, 'cwd' | 'env' | 'stdin' | 'maxOutputBytes'> {
   readonly sandboxId: string;
+  readonly maxOutputBytes?: number | null;
+  readonly streamId?: string | null;
+  readonly windowBytes?: number | null;
   readonly cwd?: string | null;
   readonly env?: readonly { readonly name: string; readonly value: string }[] | null;
   readonly stdin?: string | null;
@@ -36,6 +43,8 @@ interface ExecInput extends Omit<ExecRequest, 'cwd' | 'env' | 'stdin'> {
 /** The resolvers of the private schema, one method per root field: graphql-js finds them on its root value. */
 export class AgentRoot {
   readonly #supervisor: SandboxSupervisor;
+  /** Of the streams that are open, by the names that control has given them. */
+  readonly #windows = new Map<string, SendWindow>();
 
   constructor(supervisor: SandboxSupervisor) {
     this.#supervisor = supervisor;
@@ -80,16 +89,42 @@ export class AgentRoot {
     if (input.timeoutMs <= 0 || input.timeoutMs > MAX_EXEC_MS) {
       throw new RookeryError('BAD_USER_INPUT', `The timeout must be between 1 and ${MAX_EXEC_MS} ms.`);
     }
-    if (input.maxOutputBytes < 0) throw new RookeryError('BAD_USER_INPUT', 'The output limit must not be negative.');
-    const events = await this.#supervisor.exec(input.sandboxId, {
+    const { streamId, maxOutputBytes, windowBytes } = input;
+    if ((maxOutputBytes ?? 0) < 0) throw new RookeryError('BAD_USER_INPUT', 'The output limit must not be negative.');
+    if (windowBytes != null && (windowBytes <= 0 || windowBytes > MAX_WINDOW_BYTES))
+      throw new RookeryError('BAD_USER_INPUT', `The window must be between 1 and ${MAX_WINDOW_BYTES} bytes.`);
+    if (streamId != null && this.#windows.has(streamId))
+      throw new RookeryError('BAD_USER_INPUT', 'There is a stream of this name already.');
+    const window = new SendWindow(windowBytes ?? Number.POSITIVE_INFINITY);
+    if (streamId != null) this.#windows.set(streamId, window);
+    const forget = (): void => {
+      if (streamId != null) this.#windows.delete(streamId);
+    };
+    try {
+      const events = await this.#exec(input);
+      const sized = windowed(events, window, streamBytes, forget);
+      return mapIterator(sized, (event) => ({ exec: toPayload(event) }));
+    } catch (error) {
+      forget();
+      throw error;
+    }
+  }
+
+  acknowledgeStream({ streamId, consumedBytes }: { streamId: string; consumedBytes: number }): boolean {
+    const window = this.#windows.get(streamId);
+    window?.acknowledge(consumedBytes);
+    return window !== undefined;
+  }
+
+  #exec(input: ExecInput): Promise<AsyncIterableIterator<ExecEvent>> {
+    return this.#supervisor.exec(input.sandboxId, {
       command: input.command,
       cwd: input.cwd ?? undefined,
       env: input.env ?? undefined,
       stdin: input.stdin ?? undefined,
       timeoutMs: input.timeoutMs,
-      maxOutputBytes: input.maxOutputBytes,
+      maxOutputBytes: input.maxOutputBytes ?? Number.POSITIVE_INFINITY,
     });
-    return mapIterator(events, (event) => ({ exec: toPayload(event) }));
   }
 }
 
@@ -113,6 +148,9 @@ export function agentServer(root: AgentRoot, log: Logger): Server {
     },
   });
 }
+
+const streamBytes = (event: ExecEvent): number =>
+  STREAM_MESSAGE_BYTES + (event.kind === 'EXIT' ? 0 : event.data.length);
 
 function toPayload(event: ExecEvent): ExecEventPayload {
   if (event.kind === 'EXIT') return { ...event, data: null };

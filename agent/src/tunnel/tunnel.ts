@@ -5,11 +5,9 @@ import { MAX_MESSAGE_BYTES } from '@rookery/wire/graphql-socket.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { GRAPHQL_TRANSPORT_WS_PROTOCOL, type Server } from 'graphql-ws';
 import { WebSocket, type RawData } from 'ws';
-import { Backoff, pause } from '../backoff.ts';
+import { pause } from '../backoff.ts';
+import { Reconnect, type ReconnectSpread } from '../channel/reconnect.ts';
 import type { CredentialService } from '../enrolment/credential.service.ts';
-
-/** Longest wait between two dials, in ms. */
-const BACKOFF_CAP_MS = 15_000;
 
 /** After another agent took over, in ms: two of them with the same identity must not evict each other in a loop. */
 const SUPERSEDED_RETRY_MS = 60_000;
@@ -17,9 +15,6 @@ const SUPERSEDED_RETRY_MS = 60_000;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 const PING_PERIOD_MS = 15_000;
 const PONG_DEADLINE_MS = 10_000;
-
-/** When control restarts, its hosts come back within this time, in ms. */
-const RESTART_JITTER_MS = 2_000;
 
 /** How one dial ended. */
 type TunnelEnd = { readonly kind: 'unauthenticated' | 'superseded' | 'restart' | 'lost'; readonly reason: string };
@@ -30,6 +25,7 @@ export interface TunnelDeps {
   readonly server: Server;
   /** The tunnel is open: control can reach this host. */
   readonly onUp: () => void;
+  readonly spread: ReconnectSpread;
   readonly log: Logger;
 }
 
@@ -61,11 +57,11 @@ export class Tunnel implements AsyncDisposable {
   async #run(): Promise<void> {
     const { credentials, log } = this.#deps;
     const { signal } = this.#stop;
-    const backoff = new Backoff(BACKOFF_CAP_MS);
+    const reconnect = new Reconnect(this.#deps.spread);
     while (!signal.aborted) {
       const authorization = await credentials.usable(signal);
       if (signal.aborted) return;
-      const end = await this.#dial(authorization, backoff);
+      const end = await this.#dial(authorization, reconnect);
       if (signal.aborted) return;
       switch (end.kind) {
         case 'superseded':
@@ -77,20 +73,18 @@ export class Tunnel implements AsyncDisposable {
         case 'unauthenticated':
           log.warn({ reason: end.reason }, 'the tunnel was refused');
           await credentials.refreshAfter(authorization, signal);
-          await backoff.wait(signal);
+          await pause(reconnect.nextMs(), signal);
           break;
         case 'restart':
-          await pause(Math.random() * RESTART_JITTER_MS, signal);
-          break;
         case 'lost':
           log.warn({ reason: end.reason }, 'the tunnel is down');
-          await backoff.wait(signal);
+          await pause(reconnect.nextMs(), signal);
       }
     }
   }
 
   /** One connection, from dialling to its end. Never rejects. */
-  #dial(authorization: string, backoff: Backoff): Promise<TunnelEnd> {
+  #dial(authorization: string, reconnect: Reconnect): Promise<TunnelEnd> {
     const { credentials, server, onUp, log } = this.#deps;
     const socket = new WebSocket(
       credentials.current.controlUrl.replace(/^http/, 'ws') + AgentEndpoint.tunnel,
@@ -116,6 +110,8 @@ export class Tunnel implements AsyncDisposable {
       // Attached before `open` can fire: the first frame may come with the upgrade's own bytes.
       socket.on('message', (data: RawData) => {
         handle?.(data.toString()).catch((err: unknown) => {
+          // A socket that broke under an answer says so itself.
+          if ((err as NodeJS.ErrnoException).syscall === 'write') return;
           log.error({ err }, 'a message from the tunnel could not be handled');
           socket.close(1011, 'Internal error');
         });
@@ -129,13 +125,17 @@ export class Tunnel implements AsyncDisposable {
       });
       socket.on('error', (error) => (problem ||= error.message));
       socket.once('open', () => {
-        backoff.reset();
+        reconnect.stands();
         closed = server.opened(
           {
             protocol: GRAPHQL_TRANSPORT_WS_PROTOCOL,
             // Resolves when the bytes are written: this is what holds a command back whose output nobody reads.
             send: (data) =>
-              new Promise((sent, failed) => socket.send(data, (error) => (error ? failed(error) : sent()))),
+              new Promise((sent, failed) => {
+                // What an operation still has to say when the tunnel is closed is for nobody.
+                if (socket.readyState !== WebSocket.OPEN) return sent();
+                socket.send(data, (error) => (error ? failed(error) : sent()));
+              }),
             close: (code, reason) => socket.close(code, reason),
             onMessage: (listener) => (handle = listener),
           },

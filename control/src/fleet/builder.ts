@@ -1,6 +1,7 @@
 import type DataLoader from 'dataloader';
 import { createSubgraphBuilder, type SubgraphContext } from '../kernel/graphql.ts';
 import type { EventHub } from '../kernel/events/event-hub.ts';
+import type { AgentUrlCheck } from './agent-channel/agent-url.ts';
 import type { HostCredentialsView, HostTokens } from './enrolment/host-token.service.ts';
 import type { HostDrains } from './hosts/host-drain.service.ts';
 import type { HostOperations } from './hosts/host-operations.service.ts';
@@ -23,6 +24,7 @@ export interface FleetServices {
   readonly sandboxOperations: SandboxOperations;
   readonly exec: ExecService;
   readonly health: FleetHealthService;
+  readonly agentUrl: AgentUrlCheck;
   readonly canaries: Canaries;
   readonly hub: EventHub;
 }

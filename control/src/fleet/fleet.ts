@@ -1,5 +1,5 @@
 import type { Caller } from '@rookery/wire/caller.ts';
-import type { CloseCode } from '@rookery/wire/close-codes.ts';
+import { CloseCode } from '@rookery/wire/close-codes.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import DataLoader from 'dataloader';
 import type { GraphQLSchema } from 'graphql';
@@ -13,6 +13,8 @@ import type { Subgraph } from '../kernel/subgraph.ts';
 import type { Viewer } from '../kernel/viewer.ts';
 import { Claims } from './claims.ts';
 import type { AgentChannelServices } from './agent-channel/agent-channel.schema.ts';
+import { AgentUrlCheck } from './agent-channel/agent-url.ts';
+import { Departures } from './agent-channel/departure.service.ts';
 import { Heartbeats } from './agent-channel/heartbeat.service.ts';
 import { createFleetBuilder, type FleetContext, type FleetServices } from './builder.ts';
 import { CredentialIssuer, type CredentialLifetimes } from './enrolment/credential.issuer.ts';
@@ -48,7 +50,10 @@ import { SandboxService } from './sandboxes/sandbox.service.ts';
 import { addShared } from './shared.schema.ts';
 import { addTeamFields } from './team.schema.ts';
 import type { FleetTables } from './tables.ts';
+import { DeletedHosts } from './tunnels/deleted-hosts.ts';
 import { HostClientPool } from './tunnels/host-client-pool.ts';
+import { PeerServer } from './tunnels/peer-server.ts';
+import { PeerTunnels } from './tunnels/peer-tunnels.ts';
 
 export interface FleetSettings {
   /** Heartbeat interval that agents are told, in ms. */
@@ -79,6 +84,8 @@ export interface FleetDeps {
   readonly agentUrl: () => string;
   /** Cuts the agent channel of one host. */
   readonly disconnectHost: (hostId: string, code: CloseCode, reason: string) => void;
+  /** Hosts whose agent channel this process holds. */
+  readonly connectedHosts: () => number;
   readonly log: Logger;
 }
 
@@ -89,6 +96,8 @@ export interface Fleet extends AsyncDisposable {
   readonly port: FleetPort;
   readonly agentChannel: AgentChannelServices;
   readonly tunnels: HostClientPool;
+  /** What other replicas reach this one's tunnels through; disposed with the server that it is part of. */
+  readonly peers: PeerServer;
 }
 
 /** The fleet subgraph's schema; needs no database. */
@@ -126,8 +135,11 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
   const events = deps.events.as<FleetTables>();
 
   const presence = new HostPresence({ database, events, replicaId });
+  const tunnelLog = log.child({ part: 'tunnel' });
+  const peerTunnels = new PeerTunnels({ database, keys, replicaId, log: tunnelLog });
   const pool: HostClientPool = new HostClientPool({
-    log: log.child({ part: 'tunnel' }),
+    log: tunnelLog,
+    peers: peerTunnels,
     onReady: async (hostId, inventory) => {
       await convergence.reconcile(hostId, inventory);
       return presence.tunnelReady(hostId);
@@ -152,6 +164,12 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     heartbeats.forget(hostId);
     disconnectHost(hostId, code, reason);
   };
+  const peers = new PeerServer({ replicaId, keys, pool, log: tunnelLog });
+  const letGo = (hostId: string): void => {
+    disconnect(hostId, CloseCode.HostDeleted, 'host deleted');
+    pool.evict(hostId, CloseCode.HostDeleted, 'host deleted');
+  };
+  const deletedHosts = new DeletedHosts(hub, letGo, log);
   const deletion = new HostDeletion({ database, events, hub, hosts, pool, convergence, claims, disconnect, log });
   const hostOperations = new HostOperations({ events, hub, hosts });
   const byoc = new HostByoc({ database, accounts, operations: hostOperations });
@@ -172,6 +190,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     exec,
     health,
     canaries,
+    agentUrl: new AgentUrlCheck(agentUrl),
     hub,
   };
 
@@ -212,6 +231,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     disconnect,
     log: log.child({ part: 'enrolment' }),
   });
+  const departures = new Departures({ database, events, enrolment, disconnect });
   // What a killed process has left is taken up at once, not at the loop's first turn.
   const resuming = deletion
     .resume()
@@ -220,11 +240,21 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     services,
     port: byoc,
     subgraph: { name: 'fleet', schema: fleetSchema(), context: (viewer, caller) => context(viewer, caller, services) },
-    agentChannel: { enrolment, heartbeats, convergence, heartbeatMs: settings.heartbeatMs },
+    agentChannel: {
+      enrolment,
+      departures,
+      heartbeats,
+      convergence,
+      heartbeatMs: settings.heartbeatMs,
+      connectedHosts: deps.connectedHosts,
+    },
     tunnels: pool,
+    peers,
     async [Symbol.asyncDispose]() {
       watch[Symbol.dispose]();
       await resuming;
+      await deletedHosts[Symbol.asyncDispose]();
+      await peerTunnels[Symbol.asyncDispose]();
       await pool[Symbol.asyncDispose]();
       await convergence.idle();
       await claims[Symbol.asyncDispose]();

@@ -7,6 +7,8 @@ export const ReplicaSchema = defineEntity({
   tableName: 'replicas',
   properties: {
     id: p.uuid().primary(),
+    /** Where the other replicas reach this one; null when they cannot. */
+    address: p.text().nullable(),
     startedAt: p.datetime().defaultRaw('now()'),
     seenAt: p.datetime().defaultRaw('now()'),
     /** How the last passes of its loops went; its dates are strings here. */

@@ -19,17 +19,21 @@ const FORGOTTEN_AFTER_MS = 24 * 60 * 60 * 1_000;
 /** This control process's presence among the replicas. */
 export interface Replica extends AsyncDisposable {
   readonly id: string;
+  /** Tells the other replicas where they reach this one. */
+  announce(address: string): Promise<void>;
 }
 
 /** Enters a new replica and keeps its row fresh. */
 export async function joinReplicas(connection: DatabaseConnection, loops: LoopDriver): Promise<Replica> {
   const { query } = connection.as<Tables>();
   const id = uuidv7();
+  let address: string | null = null;
   const beat = async (): Promise<number> => {
     const statuses = JSON.stringify(loops.statuses());
     await sql`
-      insert into replicas (id, loops) values (${id}, ${statuses}::jsonb)
-      on conflict (id) do update set seen_at = now(), loops = ${statuses}::jsonb`.execute(query);
+      insert into replicas (id, address, loops) values (${id}, ${address}, ${statuses}::jsonb)
+      on conflict (id) do update
+        set seen_at = now(), address = excluded.address, loops = excluded.loops`.execute(query);
     const { numDeletedRows } = await query
       .deleteFrom('Replica')
       .where('seenAt', '<', sql<Date>`now() - ${FORGOTTEN_AFTER_MS} * interval '1 ms'`)
@@ -45,6 +49,10 @@ export async function joinReplicas(connection: DatabaseConnection, loops: LoopDr
   });
   return {
     id,
+    async announce(given) {
+      address = given;
+      await beat();
+    },
     async [Symbol.asyncDispose]() {
       await query
         .deleteFrom('Replica')

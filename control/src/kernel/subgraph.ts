@@ -31,6 +31,12 @@ export interface SubgraphOperation {
   readonly operationName?: string | undefined;
 }
 
+/** A stream that knows better than "nothing has changed" whether its viewer may go on with it: one that cannot be resumed. */
+export interface RightsAware {
+  /** @param viewer as of now; null when the session has ended. */
+  mayGoOn(viewer: Viewer | null): boolean;
+}
+
 /** How often a stream asks whether its viewer may still have it, in ms. DESIGN: it ends within 5 s. */
 const RIGHTS_CHECK_MS = 4_000;
 
@@ -110,15 +116,16 @@ function asOutage(error: unknown): RookeryError {
  * cursor and what it then may see, so nothing is lost and nothing is shown that should not be.
  */
 function whileEntitled<T>(
-  source: AsyncIterator<T>,
+  source: AsyncIterator<T> & Partial<RightsAware>,
   who: Viewer | null,
   viewer: () => Promise<Viewer | null>,
 ): AsyncIterator<T> {
   const rights = fingerprint(who);
+  const mayGoOn = (now: Viewer | null): boolean => source.mayGoOn?.(now) ?? fingerprint(now) === rights;
   const check = setInterval(() => {
     viewer().then(
       (now) => {
-        if (fingerprint(now) === rights) return;
+        if (mayGoOn(now)) return;
         clearInterval(check);
         void source.return?.();
       },

@@ -297,6 +297,11 @@ export const OPERATIONS: Readonly<Record<string, PolicyRow>> = {
     document: 'subscription ($after: String!) { r: sandboxChanged(after: $after) { sandbox { team { id } } } }',
     expected: SANDBOX_LIST,
   },
+  // Not a change stream: whether somebody may run a command. Its sandbox runs nothing, which only those are told.
+  'Subscription.sandboxExec': {
+    document: `subscription ($sandbox: ID!) { r: sandboxExec(input: { sandboxId: $sandbox, command: ["id"] }) { __typename } }`,
+    expected: SANDBOX_USE,
+  },
   'Subscription.auditEventAdded': {
     document: 'subscription ($after: String!) { r: auditEventAdded(after: $after) { auditEvent { team { id } } } }',
     expected: everyone('ALLOWED', {

@@ -259,6 +259,7 @@ export class SimAgent {
         }),
       state: (id): Promise<ContainerStatus> => runtime.state(id),
       list: () => runtime.list(),
+      endAbandonedExecs: (id) => runtime.endAbandonedExecs(id),
       exec: (id, request) => runtime.exec(id, request),
     };
   }

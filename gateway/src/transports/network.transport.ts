@@ -1,8 +1,10 @@
 import { GATEWAY_SECRET_HEADER, subgraphPath } from '@rookery/wire/endpoints.ts';
 import { RookeryError } from '@rookery/wire/errors.ts';
-import { PushIterator } from '@rookery/wire/push-iterator.ts';
+import { mapIterator, PushIterator } from '@rookery/wire/push-iterator.ts';
+import { ReceiveWindow, type WindowExtensions } from '@rookery/wire/stream-window.ts';
 import { print, type DocumentNode, type FormattedExecutionResult } from 'graphql';
 import { createClient, type Client } from 'graphql-ws';
+import { randomUUID } from 'node:crypto';
 import { WebSocket } from 'ws';
 import type { SubgraphRequest, SubgraphResponse, SubgraphTransport } from './transport.ts';
 
@@ -12,6 +14,12 @@ const REQUEST_TIMEOUT_MS = 280_000;
 /** How often a quiet connection to control is tried, in ms, and how long control may take to answer. */
 const PING_MS = 10_000;
 const PONG_MS = 5_000;
+
+/**
+ * Messages of one stream that may be under way from control without a viewer having taken them. The
+ * connection is shared, so it cannot be held back for one that reads slowly; its stream is instead.
+ */
+const STREAM_WINDOW_MESSAGES = 32;
 
 /** How long control may take to say that it is there, in ms. */
 const READY_TIMEOUT_MS = 2_000;
@@ -98,7 +106,9 @@ async function post(url: string, headers: Record<string, string>, request: Subgr
 function subscribe(client: Client, request: SubgraphRequest): AsyncIterableIterator<FormattedExecutionResult> {
   let unsubscribe = (): void => {};
   const results = new PushIterator<FormattedExecutionResult>(() => unsubscribe());
-  unsubscribe = client.subscribe<Record<string, unknown>>(toMessage(request), {
+  const stream = randomUUID();
+  const window = { stream, messages: STREAM_WINDOW_MESSAGES };
+  unsubscribe = client.subscribe<Record<string, unknown>>(toMessage(request, { window }), {
     next: (result) => results.push(result as FormattedExecutionResult),
     error: (error) => {
       if (Array.isArray(error)) {
@@ -110,19 +120,32 @@ function subscribe(client: Client, request: SubgraphRequest): AsyncIterableItera
     },
     complete: () => results.close(),
   });
-  return results as AsyncIterableIterator<FormattedExecutionResult>;
+  const credit = new ReceiveWindow(STREAM_WINDOW_MESSAGES, (messages) => acknowledge(client, { stream, messages }));
+  return mapIterator(results, (result) => {
+    if (!results.closed) credit.consumed(1);
+    return result;
+  });
+}
+
+function acknowledge(client: Client, acknowledged: Required<WindowExtensions>['acknowledged']): void {
+  // Its answer says nothing; that the connection broke is told by the stream itself.
+  const ignore = (): void => {};
+  client.subscribe(
+    { query: '{ __typename }', extensions: { acknowledged } },
+    { next: ignore, error: ignore, complete: ignore },
+  );
 }
 
 /** The planner hands out the same document again and again; it is printed once. */
 const printed = new WeakMap<DocumentNode, string>();
 
-function toMessage({ document, variables, operationName, caller }: SubgraphRequest) {
+function toMessage({ document, variables, operationName, caller }: SubgraphRequest, extensions: WindowExtensions = {}) {
   let query = printed.get(document);
   if (query === undefined) printed.set(document, (query = print(document)));
   return {
     query,
     variables: { ...variables },
     operationName: operationName ?? null,
-    extensions: { caller },
+    extensions: { ...extensions, caller },
   };
 }

@@ -52,6 +52,12 @@ export type HostSpecsInput = {
   readonly templates?: ReadonlyArray<string> | null | undefined;
 };
 
+export type LeaveFleetInput = {
+  readonly accessToken: string;
+  /** Compact JWS (EdDSA) by the host’s key over {"purpose":"leave","token_sha256":base64url(sha256(accessToken))}. */
+  readonly proof: string;
+};
+
 export type ObservedSandboxInput = {
   /** Paused by the host because it was idle; said until a newer generation acknowledges it. */
   readonly autoPaused?: boolean | null | undefined;
@@ -130,7 +136,7 @@ export type HeartbeatMutationVariables = Exact<{
 }>;
 
 
-export type HeartbeatMutation = { readonly heartbeat: { readonly nextHeartbeatMs: number, readonly wantInventory: boolean } };
+export type HeartbeatMutation = { readonly heartbeat: { readonly nextHeartbeatMs: number, readonly wantInventory: boolean, readonly reconnectSpreadMs: number } };
 
 export type ReportSandboxesMutationVariables = Exact<{
   input: ReportSandboxesInput;
@@ -138,3 +144,10 @@ export type ReportSandboxesMutationVariables = Exact<{
 
 
 export type ReportSandboxesMutation = { readonly reportSandboxes: { readonly epoch: number } };
+
+export type LeaveFleetMutationVariables = Exact<{
+  input: LeaveFleetInput;
+}>;
+
+
+export type LeaveFleetMutation = { readonly leaveFleet: string };

@@ -9,14 +9,18 @@ import { hostSpecsSchema, hostUsageSchema, machineSchema } from '../hosts/host.s
 import type { Convergence } from '../sandboxes/convergence.service.ts';
 import { ERROR_CAUSES, OBSERVED_STATUSES } from '../sandboxes/sandbox.state.ts';
 import { observedSandboxSchema } from '../sandboxes/sandbox.report.ts';
+import type { Departures } from './departure.service.ts';
 import type { Heartbeats } from './heartbeat.service.ts';
 
 export interface AgentChannelServices {
   readonly enrolment: Enrolment;
+  readonly departures: Departures;
   readonly heartbeats: Heartbeats;
   readonly convergence: Convergence;
   /** The heartbeat interval that agents are told, in ms. */
   readonly heartbeatMs: number;
+  /** Hosts whose channel this control process holds. */
+  readonly connectedHosts: () => number;
 }
 
 export interface AgentChannelContext {
@@ -29,6 +33,19 @@ export interface AgentChannelContext {
 
 /** Share of the interval by which an answer may shift the next beat, so that a fleet does not beat in step. */
 const JITTER = 0.1;
+
+/** Agents that control wants back in one second after a restart; each opens two sockets and is looked up twice. */
+const RECONNECTS_PER_SECOND = 500;
+
+/** Bounds of the time over which agents come back, in ms; the upper one leaves a lease room. */
+const MIN_RECONNECT_SPREAD_MS = 500;
+const MAX_RECONNECT_SPREAD_MS = 60_000;
+
+/** Over how long so many agents should come back, in ms. */
+export const reconnectSpreadMs = (hosts: number): number =>
+  Math.round(
+    Math.min(Math.max((hosts / RECONNECTS_PER_SECOND) * 1_000, MIN_RECONNECT_SPREAD_MS), MAX_RECONNECT_SPREAD_MS),
+  );
 
 /** The private schema that agents call. Never part of the supergraph; printed to `control/agent-channel.graphql`. */
 export function agentChannelSchema(): GraphQLSchema {
@@ -118,6 +135,16 @@ export function agentChannelSchema(): GraphQLSchema {
       machineId: t.string({ description: 'As in `HostSpecsInput`.' }),
     }),
   });
+  const LeaveFleetInput = builder.inputType('LeaveFleetInput', {
+    fields: (t) => ({
+      accessToken: t.string({ required: true }),
+      proof: t.string({
+        required: true,
+        description:
+          'Compact JWS (EdDSA) by the host’s key over {"purpose":"leave","token_sha256":base64url(sha256(accessToken))}.',
+      }),
+    }),
+  });
   const HeartbeatInput = builder.inputType('HeartbeatInput', {
     fields: (t) => ({
       specs: t.field({ type: HostSpecsInput, required: true }),
@@ -183,11 +210,16 @@ export function agentChannelSchema(): GraphQLSchema {
     }),
   });
   const HeartbeatAck = builder
-    .objectRef<{ nextHeartbeatMs: number; wantInventory: boolean; controlTime: Date }>('HeartbeatAck')
+    .objectRef<{ nextHeartbeatMs: number; wantInventory: boolean; reconnectSpreadMs: number; controlTime: Date }>(
+      'HeartbeatAck',
+    )
     .implement({
       fields: (t) => ({
         nextHeartbeatMs: t.exposeInt('nextHeartbeatMs', { description: 'When to beat again.' }),
         wantInventory: t.exposeBoolean('wantInventory', { description: 'Answer with a full `reportSandboxes`.' }),
+        reconnectSpreadMs: t.exposeInt('reconnectSpreadMs', {
+          description: 'When a connection breaks: dial again after a time drawn evenly from this.',
+        }),
         controlTime: t.expose('controlTime', { type: 'DateTime' }),
       }),
     });
@@ -210,8 +242,15 @@ export function agentChannelSchema(): GraphQLSchema {
         type: HostCredentialsRef,
         description: 'Spends a registration token. Open to anyone who has one.',
         args: { input: t.arg({ type: RegisterHostInput, required: true }) },
-        resolve: (_root, { input }, { services, address }) =>
-          services.enrolment.register({ ...input, specs: hostSpecsSchema.parse(input.specs), address }),
+        resolve: async (_root, { input }, { services, address }) => {
+          const credentials = await services.enrolment.register({
+            ...input,
+            specs: hostSpecsSchema.parse(input.specs),
+            address,
+          });
+          await services.departures.undo(credentials.hostId);
+          return credentials;
+        },
       }),
       refreshHostCredentials: t.field({
         type: HostCredentialsRef,
@@ -220,6 +259,12 @@ export function agentChannelSchema(): GraphQLSchema {
         resolve: (_root, { input }, { services, address }) =>
           services.enrolment.refresh({ ...input, ...machineSchema.parse(input), address }),
       }),
+      leaveFleet: t.id({
+        description:
+          'Says that the host leaves for good: it is unreachable at once, and its credentials end. Open to anyone who has them. Answers with the host’s id.',
+        args: { input: t.arg({ type: LeaveFleetInput, required: true }) },
+        resolve: async (_root, { input }, { services }) => (await services.departures.leave(input)).hostId,
+      }),
       heartbeat: t.field({
         type: HeartbeatAck,
         description: 'Renews the host’s lease. Answered once it is durable.',
@@ -227,7 +272,7 @@ export function agentChannelSchema(): GraphQLSchema {
         resolve: async (_root, { input }, context) => {
           const host = authenticated(context);
           const { hostId } = host;
-          const { heartbeats, heartbeatMs, enrolment } = context.services;
+          const { heartbeats, heartbeatMs, connectedHosts, enrolment } = context.services;
           const usage = hostUsageSchema.parse(input);
           const specs = hostSpecsSchema.parse(input.specs);
           await enrolment.sighted(host, { ...specs, address: context.address });
@@ -235,6 +280,7 @@ export function agentChannelSchema(): GraphQLSchema {
           return {
             nextHeartbeatMs: Math.round(heartbeatMs * (1 - JITTER + 2 * JITTER * Math.random())),
             wantInventory: knownDigest !== input.inventoryDigest,
+            reconnectSpreadMs: reconnectSpreadMs(connectedHosts()),
             controlTime: new Date(),
           };
         },

@@ -54,6 +54,8 @@ export const HostSchema = defineEntity({
     /** The control replica that holds a tunnel through which it has made a round trip; null when none does. */
     tunnelReplica: p.uuid().nullable(),
     cordonedAt: p.datetime().nullable(),
+    /** Its operator took it out of the fleet (`rookery-agent leave`), and it has not joined again since. */
+    leftAt: p.datetime().nullable(),
     /** Two machines have used this host's credentials; its owner has to say which of them it is. */
     quarantinedAt: p.datetime().nullable(),
     /** While its sandboxes are being moved out of the way; see `host-drain.entity.ts`. */

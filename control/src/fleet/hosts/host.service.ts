@@ -300,5 +300,9 @@ function hostNameFor(machineName: string): string {
 
 /** What to paste on the machine that is to become the host. */
 export function joinCommand(agentUrl: string, token: string): string {
-  return `curl -fsSL ${agentUrl}${AgentEndpoint.bundle} -o rookery-agent.mjs && node rookery-agent.mjs join ${agentUrl} ${token}`;
+  const bundle = quoted(`${agentUrl}${AgentEndpoint.bundle}`);
+  return `curl -fsSL ${bundle} -o rookery-agent.mjs && node rookery-agent.mjs join ${quoted(agentUrl)} ${token}`;
 }
+
+/** As one word of a shell. */
+const quoted = (text: string): string => (/^[\w:/.~%-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);

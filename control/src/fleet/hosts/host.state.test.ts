@@ -18,6 +18,7 @@ const newHost = (facts: Partial<HostFacts> = {}): HostFacts => ({
   agentConditions: [],
   tunnelReplica: 'replica',
   cordonedAt: null,
+  leftAt: null,
   deletingAt: null,
   quarantinedAt: null,
   drainingSince: null,

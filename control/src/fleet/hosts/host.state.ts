@@ -29,6 +29,7 @@ export const HOST_CONDITION_TYPES = [
   'DELETING',
   'DRAINING',
   'HEARTBEAT_MISSED',
+  'LEFT',
   'NOT_REGISTERED',
   'TUNNEL_DOWN',
 ] as const;
@@ -49,6 +50,7 @@ export interface HostFacts {
   readonly agentConditions: readonly AgentCondition[];
   readonly tunnelReplica: string | null;
   readonly cordonedAt: Date | null;
+  readonly leftAt: Date | null;
   readonly deletingAt: Date | null;
   readonly quarantinedAt: Date | null;
   readonly drainingSince: Date | null;
@@ -76,7 +78,9 @@ export function hostConditions(host: HostFacts): HostCondition[] {
     if (host.cordonedAt) blocked('CORDONED', CORDONED);
     return conditions;
   }
-  if (host.status === 'UNREACHABLE') blocked('HEARTBEAT_MISSED', 'Nothing has been heard from the host for too long.');
+  if (host.leftAt) blocked('LEFT', 'Its operator took the host out of the fleet; a new token brings it back.');
+  else if (host.status === 'UNREACHABLE')
+    blocked('HEARTBEAT_MISSED', 'Nothing has been heard from the host for too long.');
   else if (host.tunnelReplica === null)
     blocked('TUNNEL_DOWN', 'Control cannot reach the agent through its tunnel yet.');
   if (host.quarantinedAt)

@@ -14,6 +14,7 @@ export interface HostStreamFilter {
 
 const DATES = [
   'cordonedAt',
+  'leftAt',
   'quarantinedAt',
   'drainingSince',
   'byocDisabledAt',

@@ -23,7 +23,7 @@ const INVENTORY_DEADLINE_MS = 10_000;
 
 export interface ConvergenceDeps {
   readonly books: SandboxBooks;
-  readonly pool: Pick<HostClientPool, 'get' | 'provenHostIds'>;
+  readonly pool: Pick<HostClientPool, 'get' | 'find' | 'provenHostIds'>;
   readonly log: Logger;
   /** How long a sandbox must have been an orphan before it is removed, in ms; default {@link ORPHAN_MIN_AGE_MS}. */
   readonly orphanMinAgeMs?: number;
@@ -179,7 +179,7 @@ export class Convergence {
     const { books, pool } = this.#deps;
     const row = await books.find(sandboxId);
     if (!row || row.deletedAt) return;
-    const host = pool.get(row.hostId);
+    const host = await pool.find(row.hostId);
     if (!host) return;
 
     if (row.desiredState === 'DESTROYED') {
@@ -218,8 +218,8 @@ export class Convergence {
   /** What the host has was destroyed here: it is asked again to remove it. */
   async #remove(hostId: string, { id, generation }: { id: string; generation: number }): Promise<void> {
     const { pool, log } = this.#deps;
-    await pool
-      .get(hostId)
+    const host = await pool.find(hostId);
+    await host
       ?.removeSandbox(id, generation, APPLY_DEADLINE_MS)
       .catch((err: unknown) =>
         log.warn({ hostId, sandboxId: id, err }, 'a sandbox that should be gone could not be removed'),

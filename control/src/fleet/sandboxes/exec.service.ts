@@ -1,13 +1,17 @@
 import { RookeryError } from '@rookery/wire/errors.ts';
+import { MAX_MESSAGE_BYTES } from '@rookery/wire/graphql-socket.ts';
+import { endWith } from '@rookery/wire/push-iterator.ts';
 import { z } from 'zod';
-import { authorize, signedIn } from '../../kernel/authority.ts';
+import { authorize, may, signedIn } from '../../kernel/authority.ts';
 import { parseInput } from '../../kernel/input.ts';
-import { UserError } from '../../kernel/user-errors.ts';
+import type { RightsAware } from '../../kernel/subgraph.ts';
+import { InvalidInput, UserError } from '../../kernel/user-errors.ts';
 import type { Viewer } from '../../kernel/viewer.ts';
 import type { EventHub } from '../../kernel/events/event-hub.ts';
 import type { FleetDatabase, SandboxRow } from '../tables.ts';
 import type { ExecEvent } from '../tunnels/host-client.ts';
 import type { HostClientPool } from '../tunnels/host-client-pool.ts';
+import { collect, inChunks, MAX_OUTPUT_BYTES, withinTime, type ExecOutput } from './exec.output.ts';
 import type { SandboxOperations } from './sandbox-operations.service.ts';
 import type { SandboxService } from './sandbox.service.ts';
 import type { SandboxStatus } from './sandbox.state.ts';
@@ -31,48 +35,84 @@ export class HostUnavailable extends UserError {
   }
 }
 
-export interface ExecOutput {
-  /** 128 + signal number when a signal ended the command, as shells have it. */
-  readonly exitCode: number;
-  readonly signal: string | null;
-  readonly stdout: string;
-  readonly stderr: string;
-  readonly truncated: boolean;
-  readonly timedOut: boolean;
-  readonly durationMs: number;
-}
-
-/** Output kept of each stream, in bytes; what comes after is dropped and said to be. */
-export const MAX_OUTPUT_BYTES = 1024 * 1024;
-
-/** How long a host may take beyond a command's own timeout to say that it ended, in ms. */
-const EXEC_GRACE_MS = 10_000;
-
 /** How long a command waits for a sandbox that is on its way to RUNNING, in ms. */
 const START_WAIT_MS = 20_000;
 
 const ON_THE_WAY: readonly SandboxStatus[] = ['PENDING', 'STARTING', 'RESUMING'];
 
-const execInput = z.object({
-  command: z.array(z.string().max(131_072)).min(1, 'must name a program').max(1_024),
-  cwd: z.string().startsWith('/', 'must be an absolute path').max(4_096).nullish(),
-  env: z
-    .array(
-      z.object({
-        name: z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'is not a variable name'),
-        value: z.string().max(131_072),
-      }),
+/** Longest argument or environment variable, in bytes; Linux takes 131,072 with the NUL at its end. */
+const MAX_ARGUMENT_BYTES = 130_000;
+
+/** All arguments and the environment together, in bytes: half of what Linux takes, for the rest is the host's. */
+const MAX_ARGUMENTS_BYTES = 1_000_000;
+
+const MAX_STDIN_BYTES = 1024 * 1024;
+
+/** Largest request as it goes to the host, in bytes: a message that its socket would not take would cost it the tunnel. */
+const MAX_REQUEST_BYTES = MAX_MESSAGE_BYTES - 64 * 1024;
+
+/** Longest command whose output is collected, in seconds: its caller waits with an open request. */
+const MAX_COLLECTED_SECONDS = 240;
+
+/** Longest command whose output is streamed, in seconds. */
+const MAX_STREAMED_SECONDS = 86_400;
+
+const bytes = (text: string): number => Buffer.byteLength(text);
+
+const execInput = (maxSeconds: number, defaultSeconds: number) =>
+  z
+    .object({
+      command: z
+        .array(z.string().refine((argument) => bytes(argument) <= MAX_ARGUMENT_BYTES, tooLong(MAX_ARGUMENT_BYTES)))
+        .min(1, 'must name a program')
+        .max(1_024),
+      cwd: z.string().startsWith('/', 'must be an absolute path').max(4_096).nullish(),
+      env: z
+        .array(
+          z
+            .object({ name: z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'is not a variable name'), value: z.string() })
+            .refine(({ name, value }) => bytes(`${name}=${value}`) <= MAX_ARGUMENT_BYTES, tooLong(MAX_ARGUMENT_BYTES)),
+        )
+        .max(256)
+        .nullish(),
+      stdin: z
+        .string()
+        .refine((text) => bytes(text) <= MAX_STDIN_BYTES, tooLong(MAX_STDIN_BYTES))
+        .nullish(),
+      timeoutSeconds: z
+        .int()
+        .min(1, 'must be at least 1')
+        .max(maxSeconds, `must be at most ${maxSeconds}`)
+        .nullish()
+        .transform((seconds) => seconds ?? defaultSeconds),
+    })
+    .refine(
+      ({ command, env }) =>
+        [...command, ...(env ?? []).map(({ name, value }) => `${name}=${value}`)].reduce(
+          (sum, text) => sum + bytes(text) + 1,
+          0,
+        ) <= MAX_ARGUMENTS_BYTES,
+      { path: ['command'], error: `is too long: with the environment at most ${MAX_ARGUMENTS_BYTES} bytes` },
     )
-    .max(256)
-    .nullish(),
-  stdin: z.string().max(1_048_576, 'must be at most 1 MiB').nullish(),
-  timeoutSeconds: z
-    .int()
-    .min(1, 'must be at least 1')
-    .max(240, 'must be at most 240')
-    .nullish()
-    .transform((seconds) => seconds ?? 60),
-});
+    .refine((request) => bytes(JSON.stringify(request)) <= MAX_REQUEST_BYTES, {
+      path: ['stdin'],
+      error: 'is too long together with the command and its environment',
+    });
+
+function tooLong(limit: number): string {
+  return `must be at most ${limit} bytes`;
+}
+
+type ExecRequestInput = z.output<ReturnType<typeof execInput>>;
+
+const collectedInput = execInput(MAX_COLLECTED_SECONDS, 60);
+const streamedInput = execInput(MAX_STREAMED_SECONDS, 3_600);
+
+/** What a stream of a command delivers: its output, how it ended, or why it has none. */
+export type ExecStreamItem = ExecEvent | UserError;
+
+/** A command's output as it comes. */
+export interface ExecStream extends AsyncIterableIterator<ExecStreamItem>, RightsAware {}
 
 export interface ExecServiceDeps {
   readonly database: FleetDatabase;
@@ -97,43 +137,86 @@ export class ExecService {
    * @throws {InvalidInput | NotFound | NotPermitted | SandboxNotRunning | HostUnavailable}
    */
   async run(viewer: Viewer | null, sandboxId: string, input: unknown): Promise<ExecOutput> {
-    return this.#run(viewer, sandboxId, input, true);
+    const someone = signedIn(viewer);
+    const sandbox = await this.#authorized(someone, sandboxId);
+    const request = parseInput(collectedInput, input);
+    try {
+      return await this.#collected(someone, sandbox, request);
+    } catch (error) {
+      if (!isRefusal(error)) throw asUserError(error, sandbox);
+      // The host refused it, so it has not begun: it may just have been paused for being idle.
+      const woken = await this.#deps.operations.wake(someone, sandbox, true);
+      if (woken.generation <= sandbox.generation) throw asUserError(error, sandbox);
+      return await this.#collected(someone, woken, request).catch((again: unknown) => {
+        throw asUserError(again, woken);
+      });
+    }
   }
 
-  async #run(viewer: Viewer | null, sandboxId: string, input: unknown, mayWake: boolean): Promise<ExecOutput> {
+  async #collected(viewer: Viewer, sandbox: SandboxRow, request: ExecRequestInput): Promise<ExecOutput> {
+    const events = await this.#open(viewer, sandbox, request, MAX_OUTPUT_BYTES);
+    try {
+      const output = await collect(events);
+      if (!output) throw lost();
+      return output;
+    } finally {
+      await events.return?.();
+    }
+  }
+
+  /**
+   * Runs a command and hands out its output as it comes, without a limit: whoever reads slowly slows
+   * the command down. Leaving the stream kills the command. What a caller is expected to handle comes
+   * as the one item of the stream, or as its last.
+   *
+   * @throws {RookeryError} `UNAUTHENTICATED`.
+   */
+  async stream(viewer: Viewer | null, sandboxId: string, input: unknown): Promise<ExecStream> {
     const someone = signedIn(viewer);
-    const { command, cwd, env, stdin, timeoutSeconds } = parseInput(execInput, input);
-    const sandbox = await this.#deps.sandboxes.find(someone, sandboxId);
-    authorize(someone, 'sandbox:exec', sandbox ?? undefined, 'sandbox');
-    const awake = await this.#deps.operations.wake(someone, sandbox as SandboxRow);
-    const running = await this.#whenStarted(awake);
+    try {
+      const sandbox = await this.#authorized(someone, sandboxId);
+      const events = await this.#open(someone, sandbox, parseInput(streamedInput, input), null);
+      const items = endWith<ExecStreamItem>(endingWithExit(inChunks(events)), (error) => {
+        const known = asUserError(error, sandbox);
+        if (known instanceof UserError) return known;
+        throw known;
+      });
+      return withRights(items, (now) => now !== null && may(now, 'sandbox:exec', sandbox));
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      return withRights(only(error), () => true);
+    }
+  }
+
+  async #authorized(viewer: Viewer | null, sandboxId: string): Promise<SandboxRow> {
+    const someone = signedIn(viewer);
+    const sandbox = (await this.#deps.sandboxes.find(someone, sandboxId)) ?? undefined;
+    authorize(someone, 'sandbox:exec', sandbox, 'sandbox');
+    return sandbox;
+  }
+
+  async #open(
+    viewer: Viewer,
+    sandbox: SandboxRow,
+    { command, cwd, env, stdin, timeoutSeconds }: ExecRequestInput,
+    maxOutputBytes: number | null,
+  ): Promise<AsyncIterableIterator<ExecEvent>> {
+    const running = await this.#whenStarted(await this.#deps.operations.wake(viewer, sandbox));
     if (running.status === 'MISSING') throw new HostUnavailable('The sandbox’s host has not been heard from.');
     if (running.status !== 'RUNNING') throw new SandboxNotRunning(running);
-    const host = this.#deps.pool.get(running.hostId);
+    const host = await this.#deps.pool.find(running.hostId);
     if (!host) throw new HostUnavailable('The sandbox’s host is not connected.');
-
-    const deadlineMs = timeoutSeconds * 1_000;
-    try {
-      await using events = host.exec({
-        sandboxId,
-        command,
-        cwd: cwd ?? null,
-        env: env ?? null,
-        stdin: stdin ?? null,
-        timeoutMs: deadlineMs,
-        maxOutputBytes: MAX_OUTPUT_BYTES,
-      });
-      return await collect(events, deadlineMs + EXEC_GRACE_MS);
-    } catch (error) {
-      if (error instanceof RookeryError && error.code === 'UNAVAILABLE') throw new HostUnavailable(error.message);
-      if (error instanceof RookeryError && (error.code === 'NOT_FOUND' || error.code === 'CONFLICT')) {
-        // The host refused it, so it has not begun: it may just have been paused for being idle.
-        const woken = mayWake ? await this.#deps.operations.wake(someone, running, true) : running;
-        if (woken.generation > running.generation) return this.#run(viewer, sandboxId, input, false);
-        throw new SandboxNotRunning({ ...running, status: 'STOPPED', statusReason: error.message });
-      }
-      throw error;
-    }
+    const timeoutMs = timeoutSeconds * 1_000;
+    const events = host.exec({
+      sandboxId: running.id,
+      command,
+      cwd: cwd ?? null,
+      env: env ?? null,
+      stdin: stdin ?? null,
+      timeoutMs,
+      maxOutputBytes,
+    });
+    return withinTime(events, timeoutMs);
   }
 
   async #whenStarted(sandbox: SandboxRow): Promise<SandboxRow> {
@@ -156,55 +239,55 @@ export class ExecService {
   }
 }
 
-/**
- * Collects a command's output to its end. The agent keeps to the bounds it was given; one that does
- * not (it may be a team's own) must not be able to fill this process or keep it waiting.
- */
-async function collect(events: AsyncIterableIterator<ExecEvent, undefined>, deadlineMs: number): Promise<ExecOutput> {
-  const startedAt = performance.now();
-  const output = { STDOUT: new BoundedOutput(), STDERR: new BoundedOutput() };
-  const deadline = setTimeout(() => void events.return?.(), deadlineMs);
-  try {
-    for await (const event of events) {
-      if (event.kind !== 'EXIT') {
-        output[event.kind].add(event.data);
-        continue;
-      }
-      return {
-        exitCode: event.exitCode ?? 255,
-        signal: event.signal,
-        timedOut: event.timedOut,
-        truncated: event.truncated || output.STDOUT.truncated || output.STDERR.truncated,
-        stdout: output.STDOUT.text(),
-        stderr: output.STDERR.text(),
-        durationMs: Math.round(performance.now() - startedAt),
-      };
-    }
-  } finally {
-    clearTimeout(deadline);
-  }
-  throw new HostUnavailable('The host was lost while the command ran; how it ended is not known.');
-}
+const lost = (): HostUnavailable =>
+  new HostUnavailable('The host was lost while the command ran; how it ended is not known.');
 
-/** The beginning of a stream, up to {@link MAX_OUTPUT_BYTES}. */
-class BoundedOutput {
-  readonly #chunks: Buffer[] = [];
-  #size = 0;
-  truncated = false;
+/** Whether the host has refused to begin. */
+const isRefusal = (error: unknown): boolean =>
+  error instanceof RookeryError && (error.code === 'NOT_FOUND' || error.code === 'CONFLICT');
 
-  add(base64: string): void {
-    const room = MAX_OUTPUT_BYTES - this.#size;
-    const chunk = Buffer.from(base64, 'base64');
-    if (chunk.length > room) this.truncated = true;
-    if (room <= 0) return;
-    this.#chunks.push(chunk.subarray(0, room));
-    this.#size += Math.min(chunk.length, room);
-  }
-
-  text(): string {
-    return Buffer.concat(this.#chunks).toString('utf8');
+/** What went wrong on the host, as the caller is told; what is no news to a caller stays as it is. */
+function asUserError(error: unknown, sandbox: SandboxRow): unknown {
+  if (!(error instanceof RookeryError)) return error;
+  switch (error.code) {
+    case 'UNAVAILABLE':
+      return new HostUnavailable(error.message);
+    case 'BAD_USER_INPUT':
+      return new InvalidInput(error.message, ['input']);
+    case 'NOT_FOUND':
+    case 'CONFLICT':
+      return new SandboxNotRunning({ ...sandbox, status: 'STOPPED', statusReason: error.message });
+    default:
+      return error;
   }
 }
+
+/** A stream that ends without saying how its command did has lost it. */
+function endingWithExit(events: AsyncIterator<ExecEvent>): AsyncIterator<ExecEvent> {
+  let exited = false;
+  return {
+    async next() {
+      const step = await events.next();
+      if (step.done && !exited) throw lost();
+      if (!step.done) exited = step.value.kind === 'EXIT';
+      return step;
+    },
+    async return() {
+      exited = true;
+      await events.return?.();
+      return { done: true, value: undefined };
+    },
+  };
+}
+
+async function* only<T>(item: T): AsyncGenerator<T, undefined> {
+  yield item;
+}
+
+const withRights = (
+  items: AsyncIterableIterator<ExecStreamItem>,
+  mayGoOn: (viewer: Viewer | null) => boolean,
+): ExecStream => Object.assign(items, { mayGoOn });
 
 function nextEvent(hub: EventHub, after: number, timeoutMs: number): Promise<void> {
   return new Promise((resolve) => {

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
+import { RookeryError } from '@rookery/wire/errors.ts';
 import { GraphQLError } from 'graphql';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { TestFleet } from '../../../test/fleet-fixture.ts';
 import { newMember } from '../../../test/harness.ts';
-import { running, type ScriptedAgent } from '../../../test/scripted-agent.ts';
+import { exit, running, type ScriptedAgent } from '../../../test/scripted-agent.ts';
 
 let fleet: TestFleet;
 let agent: ScriptedAgent;
@@ -147,7 +148,7 @@ describe('a sandbox with a timeout', () => {
   });
 
   const printed = async function* () {
-    yield { exec: { kind: 'EXIT', data: null, exitCode: 0, signal: null, timedOut: false, truncated: false } };
+    yield exit(0);
   };
   const run = (id: string) => fleet.services.exec.run(fleet.admin, id, { command: ['true'] });
 
@@ -168,10 +169,7 @@ describe('a sandbox with a timeout', () => {
       return running(spec.id, generation);
     };
     agent.onExec = () => {
-      if (isPaused)
-        throw new GraphQLError('Cannot run a command in a sandbox that is paused.', {
-          extensions: { code: 'CONFLICT' },
-        });
+      if (isPaused) throw new RookeryError('CONFLICT', 'Cannot run a command in a sandbox that is paused.');
       return printed();
     };
     expect(await run(id)).toMatchObject({ exitCode: 0 });

@@ -8,7 +8,8 @@ import { addPlacement } from '../placement/placement.schema.ts';
 import { listConnection, listingOf, idArgument } from '../../kernel/connection.ts';
 import type { SharedTypes } from '../shared.schema.ts';
 import type { HostRow, SandboxRow } from '../tables.ts';
-import { HostUnavailable, SandboxNotRunning, type ExecOutput } from './exec.service.ts';
+import { addExec } from './exec.schema.ts';
+import { HostUnavailable, SandboxNotRunning } from './exec.service.ts';
 import type { SandboxFilter, SandboxWithCursor } from './sandbox.service.ts';
 import { PAUSE_CAUSES, SANDBOX_STATUSES } from './sandbox.state.ts';
 import { sandboxChanges } from './sandbox.stream.ts';
@@ -179,18 +180,6 @@ export function addSandboxes(builder: FleetBuilder, { Host, Team, Label, LabelIn
       cursor: t.exposeString('cursor', { description: 'Of the event log, not later than this change.' }),
     }),
   });
-  const ExecCompleted = builder.objectRef<ExecOutput>('ExecCompleted').implement({
-    fields: (t) => ({
-      exitCode: t.exposeInt('exitCode', { description: '128 + signal number when a signal ended the command.' }),
-      signal: t.exposeString('signal', { nullable: true }),
-      stdout: t.exposeString('stdout'),
-      stderr: t.exposeString('stderr'),
-      truncated: t.exposeBoolean('truncated', { description: 'Whether output beyond 1 MiB per stream was dropped.' }),
-      timedOut: t.exposeBoolean('timedOut'),
-      durationMs: t.exposeInt('durationMs'),
-    }),
-  });
-
   const CreateSandboxInput = builder.inputType('CreateSandboxInput', {
     fields: (t) => ({
       teamId: t.id({ required: true }),
@@ -213,20 +202,6 @@ export function addSandboxes(builder: FleetBuilder, { Host, Team, Label, LabelIn
   const DestroySandboxInput = builder.inputType('DestroySandboxInput', {
     fields: (t) => ({ sandboxId: t.id({ required: true }) }),
   });
-  const EnvVarInput = builder.inputType('EnvVarInput', {
-    fields: (t) => ({ name: t.string({ required: true }), value: t.string({ required: true }) }),
-  });
-  const ExecInSandboxInput = builder.inputType('ExecInSandboxInput', {
-    fields: (t) => ({
-      sandboxId: t.id({ required: true }),
-      command: t.stringList({ required: true, description: 'Program and arguments; no shell in between.' }),
-      cwd: t.string({ description: '/root when not given.' }),
-      env: t.field({ type: [EnvVarInput] }),
-      stdin: t.string(),
-      timeoutSeconds: t.int({ defaultValue: 60 }),
-    }),
-  });
-
   builder.mutationFields((t) => ({
     createSandbox: t.field({
       type: SandboxCreated,
@@ -250,18 +225,6 @@ export function addSandboxes(builder: FleetBuilder, { Host, Team, Label, LabelIn
       args: { input: t.arg({ type: DestroySandboxInput, required: true }) },
       resolve: (_root, { input }, { viewer, services }) =>
         services.sandboxes.destroy(viewer, fromGlobalId('Sandbox', input.sandboxId) ?? NO_SUCH_ROW),
-    }),
-    execInSandbox: t.field({
-      type: ExecCompleted,
-      description:
-        'Runs a command to its end and answers with what it printed. Waits for a sandbox that is still starting, and resumes one that was paused for being idle.',
-      errors: {
-        types: [InvalidInput, NotFound, NotPermitted, SandboxNotRunning, HostUnavailable],
-        union: { name: 'ExecInSandboxResult' },
-      },
-      args: { input: t.arg({ type: ExecInSandboxInput, required: true }) },
-      resolve: (_root, { input: { sandboxId, ...input } }, { viewer, services }) =>
-        services.exec.run(viewer, fromGlobalId('Sandbox', sandboxId) ?? NO_SUCH_ROW, input),
     }),
   }));
 
@@ -295,6 +258,7 @@ export function addSandboxes(builder: FleetBuilder, { Host, Team, Label, LabelIn
     }),
   }));
 
+  addExec(builder);
   return { Sandbox, SandboxStatus, SandboxConnection, sandboxConnection };
 }
 

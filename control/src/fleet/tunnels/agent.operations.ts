@@ -55,3 +55,9 @@ export const EXEC = /* GraphQL */ `
     }
   }
 `;
+
+export const ACKNOWLEDGE_STREAM = /* GraphQL */ `
+  mutation AcknowledgeStream($streamId: ID!, $consumedBytes: Float!) {
+    acknowledgeStream(streamId: $streamId, consumedBytes: $consumedBytes)
+  }
+`;

@@ -4,6 +4,7 @@ import { createClient, type Client } from 'graphql-ws';
 import type { WebSocket } from 'ws';
 import type { Inventory } from '../sandboxes/sandbox.report.ts';
 import { HostClient } from './host-client.ts';
+import type { PeerTunnels } from './peer-tunnels.ts';
 
 /** How long an agent may take for the round trip that proves its tunnel, in ms. */
 const PROOF_DEADLINE_MS = 10_000;
@@ -29,10 +30,13 @@ export interface HostClientPoolDeps {
   readonly onReady: (hostId: string, inventory: Inventory) => Promise<boolean>;
   /** The current tunnel of a host is gone. */
   readonly onLost: (hostId: string) => Promise<void>;
+  /** The hosts whose tunnels other replicas hold. */
+  readonly peers: Pick<PeerTunnels, 'find' | 'evict'>;
 }
 
 /**
- * The agents that this process can talk to, by host id.
+ * The agents that this process can talk to, by host id: those whose tunnel it holds itself and, by
+ * way of them, those of the other replicas.
  *
  * Agents dial in, because they may sit behind NAT and because control must never dial an address
  * that an agent supplied. On the accepted socket the roles are reversed: control is the graphql-ws
@@ -47,9 +51,19 @@ export class HostClientPool implements AsyncDisposable {
     this.#deps = deps;
   }
 
-  /** The client of a connected host; undefined when this process has no tunnel to it. */
+  /** The client of a host whose tunnel this process holds; undefined when it does not. */
   get(hostId: string): HostClient | undefined {
     return this.#tunnels.get(hostId)?.host;
+  }
+
+  /** The client of a host, through whichever replica holds its tunnel; undefined when none does. */
+  async find(hostId: string): Promise<HostClient | undefined> {
+    return this.get(hostId) ?? this.#deps.peers.find(hostId);
+  }
+
+  /** A tunnel that this process holds, for another replica to use. */
+  held(hostId: string): { readonly client: Client; readonly socket: WebSocket } | undefined {
+    return this.#tunnels.get(hostId);
   }
 
   /** The hosts that this process has made a round trip to. */
@@ -84,6 +98,7 @@ export class HostClientPool implements AsyncDisposable {
 
   /** Closes a host's tunnel, for good or until it dials again, as the code says. */
   evict(hostId: string, code: CloseCode, reason: string): void {
+    this.#deps.peers.evict(hostId);
     this.#tunnels.get(hostId)?.socket.close(code, reason);
   }
 
@@ -144,8 +159,8 @@ function reverseClient(socket: WebSocket): Client {
 function adoptedSocket(socket: WebSocket): unknown {
   let used = false;
   const AdoptedSocket = function (): WebSocket {
-    // For a subscription that comes after the end graphql-ws would "dial" again. Throwing here would be a rejection
-    // that nobody hears, and the subscription would wait for ever.
+    // For an operation that comes after the end graphql-ws "dials" again. It must not throw here: that
+    // would be a rejection that nobody handles, and leave the operation waiting for ever.
     if (used) return closedSocket();
     used = true;
     // The client sets its handlers right after construction; the socket has long been open.
@@ -155,12 +170,11 @@ function adoptedSocket(socket: WebSocket): unknown {
   return Object.assign(AdoptedSocket, { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 });
 }
 
-/** A socket whose close event is about to come. */
+/** A socket of which graphql-ws learns only that it has been closed. */
 function closedSocket(): WebSocket {
-  const socket = { readyState: 3, protocol: '', send: () => {}, close: () => {} } as unknown as WebSocket;
-  queueMicrotask(() =>
-    socket.onclose?.({ type: 'close', code: 1006, reason: 'closed', wasClean: false, target: socket }),
-  );
+  const socket = { readyState: 3, send() {}, close() {} } as unknown as WebSocket;
+  const event = { code: 1006, reason: 'the tunnel is closed', wasClean: false, type: 'close', target: socket };
+  queueMicrotask(() => socket.onclose?.(event as never));
   return socket;
 }
 

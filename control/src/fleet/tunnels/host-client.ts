@@ -1,6 +1,9 @@
 import { RookeryError } from '@rookery/wire/errors.ts';
-import { PushIterator } from '@rookery/wire/push-iterator.ts';
+import { mapIterator, PushIterator } from '@rookery/wire/push-iterator.ts';
+import { ReceiveWindow, STREAM_MESSAGE_BYTES } from '@rookery/wire/stream-window.ts';
+import { MAX_MESSAGE_BYTES } from '@rookery/wire/graphql-socket.ts';
 import type { Client } from 'graphql-ws';
+import { randomUUID } from 'node:crypto';
 import type { z } from 'zod';
 import {
   inventorySchema,
@@ -8,8 +11,10 @@ import {
   type Inventory,
   type ObservedSandbox,
 } from '../sandboxes/sandbox.report.ts';
-import { APPLY_SANDBOX, EXEC, INVENTORY, REMOVE_SANDBOX } from './agent.operations.ts';
+import { ACKNOWLEDGE_STREAM, APPLY_SANDBOX, EXEC, INVENTORY, REMOVE_SANDBOX } from './agent.operations.ts';
 import type {
+  AcknowledgeStreamMutation,
+  AcknowledgeStreamMutationVariables,
   ApplySandboxMutation,
   ApplySandboxMutationVariables,
   ExecInput,
@@ -22,7 +27,7 @@ import type {
 } from './generated/agent-operations.ts';
 
 export type ExecEvent =
-  | { readonly kind: 'STDOUT' | 'STDERR'; readonly data: string }
+  | { readonly kind: 'STDOUT' | 'STDERR'; readonly data: Buffer }
   | {
       readonly kind: 'EXIT';
       readonly exitCode: number | null;
@@ -30,6 +35,18 @@ export type ExecEvent =
       readonly timedOut: boolean;
       readonly truncated: boolean;
     };
+
+/**
+ * Output of a command that may be under way from a host without having been consumed here, in bytes.
+ * More lets a command run further ahead of a slow reader; less costs fast ones round trips.
+ */
+const EXEC_WINDOW_BYTES = 256 * 1024;
+
+/** How long a host may take to answer an acknowledgement, in ms; nobody waits for it. */
+const ACKNOWLEDGE_DEADLINE_MS = 30_000;
+
+/** What to run; how much of its output is under way is not the caller's to say. */
+export type ExecRequest = Omit<ExecInput, 'streamId' | 'windowBytes'>;
 
 /**
  * One agent as control talks to it: the client side of the private schema in `agent/schema.graphql`.
@@ -68,9 +85,15 @@ export class HostClient {
     );
   }
 
-  /** Runs a command; the stream ends with its `EXIT`. Leaving it early kills the command. */
-  exec(input: ExecInput): AsyncIterableIterator<ExecEvent, undefined> & AsyncDisposable {
+  /**
+   * Runs a command; the stream ends with its `EXIT`. Leaving it early kills the command, reading it
+   * slowly slows the command down.
+   */
+  exec(request: ExecRequest): AsyncIterableIterator<ExecEvent> {
+    const streamId = randomUUID();
+    const input: ExecInput = { ...request, streamId, windowBytes: EXEC_WINDOW_BYTES };
     let unsubscribe = (): void => {};
+    let waiting = 0;
     // Not at once: graphql-ws counts a subscription twice that is left while its last result is being handed out,
     // if its completion comes with it, and then closes the tunnel because nobody seems to need it.
     const events = new PushIterator<ExecEvent>(() => void setImmediate(() => unsubscribe()));
@@ -78,14 +101,34 @@ export class HostClient {
       { query: EXEC, variables: { input } },
       {
         next: ({ data, errors }) => {
-          if (errors?.[0]) events.close(asRookeryError(errors));
-          else if (data) events.push(toExecEvent(data.exec));
+          if (errors?.[0]) return events.close(asRookeryError(errors));
+          if (!data) return;
+          const event = toExecEvent(data.exec);
+          waiting += sizeOf(event);
+          // An agent that does not keep to the window must not be able to fill this process.
+          if (waiting > EXEC_WINDOW_BYTES + MAX_MESSAGE_BYTES) events.close(overrun());
+          else events.push(event);
         },
         error: (error) => events.close(asRookeryError(error)),
         complete: () => events.close(),
       },
     );
-    return events;
+    const window = new ReceiveWindow(EXEC_WINDOW_BYTES, (total) => this.#acknowledge(streamId, total));
+    return mapIterator(events, (event) => {
+      waiting -= sizeOf(event);
+      window.consumed(sizeOf(event));
+      return event;
+    });
+  }
+
+  #acknowledge(streamId: string, consumedBytes: number): void {
+    this.#request<AcknowledgeStreamMutation, AcknowledgeStreamMutationVariables>(
+      ACKNOWLEDGE_STREAM,
+      { streamId, consumedBytes },
+      ACKNOWLEDGE_DEADLINE_MS,
+    ).catch(() => {
+      // The stream itself tells that the connection broke, or has ended already.
+    });
   }
 
   #request<Data, Variables extends Record<string, unknown>>(
@@ -123,8 +166,12 @@ export class HostClient {
 function toExecEvent({ kind, data, exitCode, signal, timedOut, truncated }: ExecSubscription['exec']): ExecEvent {
   return kind === 'EXIT'
     ? { kind, exitCode, signal, timedOut: timedOut ?? false, truncated: truncated ?? false }
-    : { kind, data: data ?? '' };
+    : { kind, data: Buffer.from(data ?? '', 'base64') };
 }
+
+const sizeOf = (event: ExecEvent): number => STREAM_MESSAGE_BYTES + (event.kind === 'EXIT' ? 0 : event.data.length);
+
+const overrun = (): RookeryError => new RookeryError('UNAVAILABLE', 'The host sent more output than it was asked for.');
 
 /** An agent's answer, if it is one. */
 function checked<T extends z.ZodType>(schema: T, answer: unknown): z.output<T> {

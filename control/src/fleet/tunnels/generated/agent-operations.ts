@@ -25,11 +25,15 @@ export type ExecInput = {
   readonly command: ReadonlyArray<string>;
   readonly cwd?: string | null | undefined;
   readonly env?: ReadonlyArray<EnvVarInput> | null | undefined;
-  /** Per stream; the rest is dropped and `truncated` set. */
-  readonly maxOutputBytes: number;
+  /** Per stream; the rest is dropped and `truncated` set. Without it nothing is dropped. */
+  readonly maxOutputBytes?: number | null | undefined;
   readonly sandboxId: string;
   readonly stdin?: string | null | undefined;
+  /** Names the stream to `acknowledgeStream`; made up by control. */
+  readonly streamId?: string | null | undefined;
   readonly timeoutMs: number;
+  /** Output that may be under way without having been acknowledged, in bytes; then the command has to wait. */
+  readonly windowBytes?: number | null | undefined;
 };
 
 export type ObservedStatus =
@@ -78,3 +82,11 @@ export type ExecSubscriptionVariables = Exact<{
 
 
 export type ExecSubscription = { readonly exec: { readonly kind: ExecEventKind, readonly data: string | null, readonly exitCode: number | null, readonly signal: string | null, readonly timedOut: boolean | null, readonly truncated: boolean | null } };
+
+export type AcknowledgeStreamMutationVariables = Exact<{
+  streamId: string;
+  consumedBytes: number;
+}>;
+
+
+export type AcknowledgeStreamMutation = { readonly acknowledgeStream: boolean };

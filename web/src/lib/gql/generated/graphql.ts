@@ -177,6 +177,7 @@ export type ExecInSandboxInput = {
   env?: Array<EnvVarInput> | null | undefined;
   sandboxId: string;
   stdin?: string | null | undefined;
+  /** At most 240. */
   timeoutSeconds?: number | null | undefined;
 };
 
@@ -189,6 +190,7 @@ export type HostConditionType =
   | 'DISK_PRESSURE'
   | 'DRAINING'
   | 'HEARTBEAT_MISSED'
+  | 'LEFT'
   | 'MEMORY_PRESSURE'
   | 'NOT_REGISTERED'
   | 'NO_RUNTIME'

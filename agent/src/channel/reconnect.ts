@@ -1,0 +1,59 @@
+import { Backoff } from '../backoff.ts';
+
+/** Within this time a connection that stood is dialled again until control has said otherwise, in ms. */
+const DEFAULT_SPREAD_MS = 1_000;
+
+/** A control plane that asks for more is not taken at its word, in ms: a lease lasts 90 s. */
+const MAX_SPREAD_MS = 60_000;
+
+/** Longest wait between two dials of a small fleet, in ms; lower finds control sooner, higher spares it a storm after an outage. */
+const BACKOFF_CAP_MS = 15_000;
+
+/**
+ * Over how long the fleet's agents are to come back when control restarts: control knows how many
+ * there are and says so with every heartbeat. Shared by an agent's two connections.
+ */
+export class ReconnectSpread {
+  #ms = DEFAULT_SPREAD_MS;
+
+  get ms(): number {
+    return this.#ms;
+  }
+
+  /** Control has said how long. */
+  set(ms: number): void {
+    this.#ms = Math.min(Math.max(ms, 0), MAX_SPREAD_MS);
+  }
+}
+
+/**
+ * When to dial again. All connections of a fleet break in the same moment when control restarts: the
+ * first dial is drawn evenly over the spread. While it fails the waits are drawn from twice that, so
+ * that the mean wait is the spread: the fleet as a whole knocks no more often than it would have come
+ * back, however long control is away.
+ */
+export class Reconnect {
+  readonly #spread: ReconnectSpread;
+  readonly #random: () => number;
+  readonly #backoff: Backoff;
+  #stood = false;
+
+  constructor(spread: ReconnectSpread, random: () => number = Math.random) {
+    this.#spread = spread;
+    this.#random = random;
+    this.#backoff = new Backoff(BACKOFF_CAP_MS, random);
+  }
+
+  /** The connection works. */
+  stands(): void {
+    this.#stood = true;
+    this.#backoff.reset();
+  }
+
+  /** How long to wait now that there is no connection, in ms. */
+  nextMs(): number {
+    if (!this.#stood) return this.#backoff.nextMs(2 * this.#spread.ms);
+    this.#stood = false;
+    return this.#random() * this.#spread.ms;
+  }
+}
