@@ -93,6 +93,7 @@ export class SimControl implements ControlDoor {
     const log = silentLogger();
     const pool = {
       get: (hostId: string) => this.#tunnels.get(hostId)?.client,
+      find: async (hostId: string) => this.#tunnels.get(hostId)?.client,
       tunnels: this.#tunnels,
       get provenHostIds() {
         return [...this.tunnels].filter(([, { proven }]) => proven).map(([hostId]) => hostId);

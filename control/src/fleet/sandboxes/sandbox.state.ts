@@ -205,11 +205,14 @@ export function observe(state: SandboxState, report: SandboxReport | Absence, no
   if (state.deletedAt) return nothing;
   const epoch = 'absentAsOf' in report ? report.absentAsOf : report.epoch;
   if (epoch !== null && epoch < state.observedEpoch) return nothing;
-  return 'absentAsOf' in report ? observeAbsent(state, now) : observePresent(state, report);
+  return 'absentAsOf' in report ? observeAbsent(state, report, now) : observePresent(state, report);
 }
 
-function observeAbsent(state: SandboxState, now: Date): Transition {
+function observeAbsent(state: SandboxState, { absentAsOf }: Absence, now: Date): Transition {
   if (state.desiredState === 'DESTROYED') {
+    // A list that was made before the first push arrived does not have it either: only its removal, after which the
+    // host refuses that push, is proof.
+    if (absentAsOf !== null && state.observedGeneration === 0) return { changes: {}, push: true };
     return {
       changes: { status: 'STOPPED', holdsReservation: false, observedGeneration: state.generation, deletedAt: now },
       push: false,
