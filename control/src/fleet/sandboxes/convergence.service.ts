@@ -45,13 +45,9 @@ export class Convergence {
     this.#deps = deps;
   }
 
-  /**
-   * Pushes soon, without anyone waiting for it.
-   *
-   * @param hostId of the sandbox, where the caller knows it: saves looking it up when the host cannot be reached.
-   */
-  nudge(sandboxId: string, hostId?: string): void {
-    if (hostId === undefined || this.#deps.pool.get(hostId)) void this.push(sandboxId);
+  /** Pushes soon, without anyone waiting for it, through whichever replica is connected to the host. */
+  nudge(sandboxId: string): void {
+    void this.push(sandboxId);
   }
 
   /** The same for many: some of them at a time. */
