@@ -19,8 +19,8 @@ export async function fillFleet(
   );
   await pool.query(
     `insert into sandboxes (id, name, team_id, host_id, template, milli_vcpus, memory_mb, disk_mb, labels, desired_state,
-       observed_generation, status, placement, request_hash)
-     select gen_random_uuid(), 'sandbox-' || n, $2, h.id, 'host', 1000, 512, 1024, '[]', 'RUNNING', 1, 'RUNNING', '{}', ''
+       observed_generation, status, started_at, placement, request_hash)
+     select gen_random_uuid(), 'sandbox-' || n, $2, h.id, 'host', 1000, 512, 1024, '[]', 'RUNNING', 1, 'RUNNING', now(), '{}', ''
      from generate_series(1, $1::int) as n
      join (select id, row_number() over () - 1 as k from hosts) as h on h.k = n % $3::int`,
     [sandboxes, teamId, hosts],

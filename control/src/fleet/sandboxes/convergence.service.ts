@@ -4,7 +4,7 @@ import type { Logger } from '@rookery/wire/log.ts';
 import type { SandboxRow } from '../tables.ts';
 import type { HostClientPool } from '../tunnels/host-client-pool.ts';
 import { ORPHAN_MIN_AGE_MS, readOrphans } from './orphan.state.ts';
-import { reconcile } from './reconcile.ts';
+import { reconcile, type SandboxBook } from './reconcile.ts';
 import type { SandboxBooks } from './sandbox.books.ts';
 import type { Inventory, ObservedSandbox } from './sandbox.report.ts';
 import { isEnded, markPushed, noteTrouble, type Absence, type Transition } from './sandbox.state.ts';
@@ -199,7 +199,7 @@ export class Convergence {
   /** What changes in the ordinary way is written together; what says something about the host as well, one by one. */
   async #takeAll(
     hostId: string,
-    rows: readonly SandboxRow[],
+    rows: readonly SandboxBook[],
     changed: ReadonlyMap<string, ObservedSandbox | Absence>,
   ): Promise<void> {
     const hasStarted = new Set(rows.filter(({ startedAt }) => startedAt !== null).map(({ id }) => id));
