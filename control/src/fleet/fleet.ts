@@ -223,15 +223,17 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     orphanMinAgeMs: settings.orphanMinAgeMs,
   });
   const issuer = new CredentialIssuer(keys, settings.lifetimes);
+  const enrolmentAudit = new EnrolmentAudit(database, deps.audit);
   const enrolment = new Enrolment({
     database,
     events,
+    accounts,
     issuer,
-    audit: new EnrolmentAudit(database, deps.audit),
+    audit: enrolmentAudit,
     disconnect,
     log: log.child({ part: 'enrolment' }),
   });
-  const departures = new Departures({ database, events, enrolment, disconnect });
+  const departures = new Departures({ database, events, enrolment, issuer, audit: enrolmentAudit, disconnect });
   // What a killed process has left is taken up at once, not at the loop's first turn.
   const resuming = deletion
     .resume()
