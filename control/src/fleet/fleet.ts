@@ -13,6 +13,7 @@ import type { Subgraph } from '../kernel/subgraph.ts';
 import type { Viewer } from '../kernel/viewer.ts';
 import { Claims } from './claims.ts';
 import type { AgentChannelServices } from './agent-channel/agent-channel.schema.ts';
+import { isAgentBuilt } from './agent-channel/agent-bundle.ts';
 import { AgentUrlCheck } from './agent-channel/agent-url.ts';
 import { Departures } from './agent-channel/departure.service.ts';
 import { Heartbeats } from './agent-channel/heartbeat.service.ts';
@@ -190,7 +191,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     exec,
     health,
     canaries,
-    agentUrl: new AgentUrlCheck(agentUrl),
+    agentUrl: new AgentUrlCheck(agentUrl, isAgentBuilt),
     hub,
   };
 
