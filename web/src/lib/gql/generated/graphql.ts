@@ -617,6 +617,7 @@ export type ResumeSandboxMutationVariables = Exact<{
 
 
 export type ResumeSandboxMutation = { resumeSandbox:
+    | { __typename: 'HostDraining', message: string }
     | { __typename: 'NotFound', message: string }
     | { __typename: 'NotPermitted', message: string }
     | { __typename: 'SandboxNotResumable', message: string }
