@@ -174,9 +174,10 @@ export function agentChannelSchema(): GraphQLSchema {
   });
   const ReportSandboxesInput = builder.inputType('ReportSandboxesInput', {
     fields: (t) => ({
-      epoch: t.int({
+      epoch: t.float({
         required: true,
-        description: 'Strictly growing per agent state directory; an older one than the last taken is ignored.',
+        description:
+          'A whole number, up to 2^53. Strictly growing per agent state directory; an older one than the last taken is ignored.',
       }),
       full: t.boolean({
         required: true,
@@ -224,7 +225,7 @@ export function agentChannelSchema(): GraphQLSchema {
       }),
     });
   const ReportSandboxesAck = builder.objectRef<{ epoch: number }>('ReportSandboxesAck').implement({
-    fields: (t) => ({ epoch: t.exposeInt('epoch') }),
+    fields: (t) => ({ epoch: t.exposeFloat('epoch') }),
   });
 
   builder.queryType({

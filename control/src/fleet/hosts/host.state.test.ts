@@ -66,8 +66,10 @@ test('what an agent says about its runtime is shown in its own words, once', () 
   ]);
 });
 
-test.each(AGENT_CONDITION_TYPES)('memory pressure alone does not keep sandboxes away: %s', (type) => {
-  expect(isSchedulable(newHost({ agentConditions: [{ type, message: '' }] }))).toBe(type === 'MEMORY_PRESSURE');
+test.each(AGENT_CONDITION_TYPES)('memory pressure and a damaged record do not keep sandboxes away: %s', (type) => {
+  expect(isSchedulable(newHost({ agentConditions: [{ type, message: '' }] }))).toBe(
+    type === 'MEMORY_PRESSURE' || type === 'SANDBOX_RECORD_DAMAGED',
+  );
 });
 
 test('an unreachable host is not blamed for its tunnel as well', () => {

@@ -12,7 +12,12 @@ export const HOST_STATUSES = ['PENDING', 'ONLINE', 'UNREACHABLE'] as const;
 export type HostStatus = (typeof HOST_STATUSES)[number];
 
 /** Conditions that an agent reports about its own machine. */
-export const AGENT_CONDITION_TYPES = ['NO_RUNTIME', 'DISK_PRESSURE', 'MEMORY_PRESSURE'] as const;
+export const AGENT_CONDITION_TYPES = [
+  'NO_RUNTIME',
+  'DISK_PRESSURE',
+  'MEMORY_PRESSURE',
+  'SANDBOX_RECORD_DAMAGED',
+] as const;
 export type AgentConditionType = (typeof AGENT_CONDITION_TYPES)[number];
 
 export interface AgentCondition {

@@ -194,6 +194,7 @@ export type HostConditionType =
   | 'MEMORY_PRESSURE'
   | 'NOT_REGISTERED'
   | 'NO_RUNTIME'
+  | 'SANDBOX_RECORD_DAMAGED'
   | 'TUNNEL_DOWN';
 
 /** PLATFORM: run by the platform, for every team. BYOC: brought by a team, for itself. */
