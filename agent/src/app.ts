@@ -143,10 +143,11 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
         graceMs: config.controlLossGraceMs,
         policy: config.controlLoss,
         supervisor,
+        toRun: (ids) => channel.toRun(ids),
         log: supervisorLog,
       }),
     );
-    const channel = own(
+    const channel: ControlChannel = own(
       new ControlChannel({
         credentials: enrolment,
         measure: async () => withDamage(await measure(), supervisor.damaged),

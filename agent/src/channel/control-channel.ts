@@ -3,7 +3,7 @@ import { pause } from '../backoff.ts';
 import type { CredentialService } from '../enrolment/credential.service.ts';
 import type { HostLoad, HostSpecs } from '../host/host.ts';
 import type { Inventory } from '../sandboxes/inventory.ts';
-import { HEARTBEAT, LEAVE_FLEET, REPORT_SANDBOXES } from './control.operations.ts';
+import { HEARTBEAT, LEAVE_FLEET, REPORT_SANDBOXES, SANDBOXES_TO_RUN } from './control.operations.ts';
 import type {
   HeartbeatMutation,
   HeartbeatMutationVariables,
@@ -11,6 +11,8 @@ import type {
   LeaveFleetMutationVariables,
   ReportSandboxesMutation,
   ReportSandboxesMutationVariables,
+  SandboxesToRunQuery,
+  SandboxesToRunQueryVariables,
 } from './generated/control-operations.ts';
 import { ChannelError, ControlSession, type SessionEnd } from './control-session.ts';
 import { Reconnect, type ReconnectSpread } from './reconnect.ts';
@@ -72,6 +74,19 @@ export class ControlChannel implements AsyncDisposable {
     await this.#reporting;
     if (!this.#session) throw new ChannelError('UNAVAILABLE', 'there is no connection to control');
     await this.#session.run<LeaveFleetMutation, LeaveFleetMutationVariables>(LEAVE_FLEET, { input });
+  }
+
+  /**
+   * Of some sandboxes, those that control wants running.
+   *
+   * @throws {ChannelError} when it has not said so.
+   */
+  async toRun(ids: readonly string[]): Promise<ReadonlySet<string>> {
+    if (!this.#session) throw new ChannelError('UNAVAILABLE', 'there is no connection to control');
+    const answer = await this.#session.run<SandboxesToRunQuery, SandboxesToRunQueryVariables>(SANDBOXES_TO_RUN, {
+      ids: [...ids],
+    });
+    return new Set(answer.sandboxesToRun);
   }
 
   /** Drops the connection, which is dialled anew as soon as there are credentials that may be used. */

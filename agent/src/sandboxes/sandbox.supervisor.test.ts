@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { newDirectory } from '../agent.fixture.ts';
 import { fixedRuntime } from '../runtime/runtime-finder.ts';
 import { SimulatedRuntime } from '../runtime/simulated-runtime.ts';
+import { ControlLossWatch } from './control-loss.ts';
 import { EpochCounter, SandboxStore } from './sandbox.store.ts';
 import { SandboxSupervisor } from './sandbox.supervisor.ts';
 import { Tombstones } from './tombstones.ts';
@@ -155,5 +156,139 @@ describe('an agent that follows a killed one', () => {
       async () => expect(await readFile(join(directory.path, 'sandboxes', 'notes.json'), 'utf8')).toBe('of a person'),
       PATIENCE,
     );
+  });
+});
+
+describe('sandboxes that were paused because control was lost', () => {
+  let directory: Awaited<ReturnType<typeof newDirectory>>;
+  let runtime: SimulatedRuntime;
+  const agents: { supervisor: SandboxSupervisor; watch: ControlLossWatch }[] = [];
+  const [wanted, unwanted] = [ID, ID.replace(/1$/, '2')];
+  /** What control answers, or does not. */
+  let toRun: (ids: readonly string[]) => Promise<ReadonlySet<string>>;
+
+  beforeEach(async () => {
+    directory = await newDirectory();
+    await mkdir(join(directory.path, 'sandboxes'));
+    runtime = new SimulatedRuntime();
+    toRun = async (ids) => new Set(ids.filter((id) => id === wanted));
+  });
+  afterEach(async () => {
+    for (const { supervisor, watch } of agents.splice(0)) {
+      await watch[Symbol.asyncDispose]();
+      await supervisor[Symbol.asyncDispose]();
+    }
+    await directory[Symbol.asyncDispose]();
+  });
+
+  async function start(finder = fixedRuntime(runtime)) {
+    const supervisor = new SandboxSupervisor({
+      store: new SandboxStore(join(directory.path, 'sandboxes'), silentLogger()),
+      tombstones: await Tombstones.open(join(directory.path, 'tombstones')),
+      epoch: await EpochCounter.open(join(directory.path, 'epoch')),
+      finder,
+      bootId: 'boot-1',
+      log: silentLogger(),
+      onChange: () => {},
+    });
+    await supervisor.start();
+    const watch = new ControlLossWatch({
+      graceMs: 600_000,
+      policy: 'pause',
+      supervisor,
+      toRun: (ids) => toRun(ids),
+      log: silentLogger(),
+    });
+    agents.push({ supervisor, watch });
+    return { supervisor, watch };
+  }
+  const are = (states: readonly [string, string]) =>
+    vi.waitFor(
+      async () => expect([await runtime.state(wanted), await runtime.state(unwanted)]).toEqual(states),
+      PATIENCE,
+    );
+  async function lost() {
+    const agent = await start();
+    for (const id of [wanted, unwanted]) await agent.supervisor.apply({ ...spec, id }, 'RUNNING', 1);
+    agent.watch.refused();
+    await are(['paused', 'paused']);
+    return agent;
+  }
+
+  it('go on when control is back, but for those that it has paused or destroyed meanwhile', async () => {
+    const { watch, supervisor } = await lost();
+    watch.accepted();
+    watch.heard();
+    await are(['running', 'paused']);
+    await vi.waitFor(() => expect(supervisor.held).toEqual([unwanted]), PATIENCE);
+    // Its word comes by the tunnel.
+    expect(await supervisor.apply({ ...spec, id: unwanted }, 'PAUSED', 2)).toMatchObject({ status: 'PAUSED' });
+    await vi.waitFor(() => expect(supervisor.held).toEqual([]), PATIENCE);
+  });
+
+  it('stay paused until control has said what should run', async () => {
+    const { watch } = await lost();
+    const answer = toRun;
+    let asked = 0;
+    toRun = async () => {
+      asked += 1;
+      throw new Error('no answer');
+    };
+    watch.accepted();
+    watch.heard();
+    await vi.waitFor(() => expect(asked).toBe(1), PATIENCE);
+    await are(['paused', 'paused']);
+    toRun = answer;
+    await vi.waitFor(async () => {
+      watch.heard();
+      expect([await runtime.state(wanted), await runtime.state(unwanted)]).toEqual(['running', 'paused']);
+    }, PATIENCE);
+  });
+
+  it('are not released by an answer that comes when control is lost again', async () => {
+    const { watch, supervisor } = await lost();
+    const late = Promise.withResolvers<ReadonlySet<string>>();
+    toRun = () => late.promise;
+    watch.accepted();
+    watch.heard();
+    watch.refused();
+    late.resolve(new Set([wanted, unwanted]));
+    // Everything that was asked of the sandboxes before is done when this is.
+    await supervisor.apply({ ...spec, id: unwanted }, 'PAUSED', 2);
+    await are(['paused', 'paused']);
+  });
+
+  it('are none too few and none too many when the agent is killed in the middle of pausing or of resuming', async () => {
+    // Killed when one is journaled and paused, and the other one is neither.
+    const first = await start();
+    for (const id of [wanted, unwanted]) await first.supervisor.apply({ ...spec, id }, 'RUNNING', 1);
+    const stuck = { find: () => new Promise<never>(() => {}) };
+    runtime.pause = async (id) => {
+      if (id !== wanted) await stuck.find();
+      await SimulatedRuntime.prototype.pause.call(runtime, id);
+    };
+    first.watch.refused();
+    await are(['paused', 'running']);
+    await first.watch[Symbol.asyncDispose]();
+    agents.splice(0);
+    runtime.pause = (id) => SimulatedRuntime.prototype.pause.call(runtime, id);
+    // The next one finishes what was journaled, whatever it hears.
+    const second = await start();
+    await are(['paused', 'paused']);
+    // Killed when one is journaled as released, and its container is still paused.
+    runtime.resume = () => stuck.find();
+    second.watch.heard();
+    await vi.waitFor(
+      async () =>
+        expect(JSON.parse(await readFile(join(directory.path, 'sandboxes', `${wanted}.json`), 'utf8'))).toMatchObject({
+          hold: null,
+        }),
+      PATIENCE,
+    );
+    await second.watch[Symbol.asyncDispose]();
+    agents.splice(0);
+    runtime.resume = (id) => SimulatedRuntime.prototype.resume.call(runtime, id);
+    await start();
+    await are(['running', 'paused']);
   });
 });

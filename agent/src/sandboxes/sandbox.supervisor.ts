@@ -184,9 +184,14 @@ export class SandboxSupervisor implements AsyncDisposable {
     await this.#forAll(async (record) => hold(record, reason, now()));
   }
 
-  /** Ends all pauses by policy: what control wants running runs again. */
-  async releaseAll(): Promise<void> {
-    await this.#forAll(async (record) => release(record));
+  /** Sandboxes that are paused by policy, or are being paused: what is worked on has perhaps not come to it yet. */
+  get held(): readonly string[] {
+    return [...this.#records].filter(([id, { hold: held }]) => held || !this.#queue.isIdle(id)).map(([id]) => id);
+  }
+
+  /** Ends pauses by policy: what control wants running runs again. @param wanted default: all. */
+  async releaseAll(wanted?: ReadonlySet<string>): Promise<void> {
+    await this.#forAll(async (record) => (wanted && !wanted.has(record.spec.id) ? record : release(record)));
   }
 
   /** Pauses a sandbox in which nothing has happened for its timeout, and journals that it did. */

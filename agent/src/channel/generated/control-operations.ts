@@ -146,6 +146,13 @@ export type ReportSandboxesMutationVariables = Exact<{
 
 export type ReportSandboxesMutation = { readonly reportSandboxes: { readonly epoch: number } };
 
+export type SandboxesToRunQueryVariables = Exact<{
+  ids: ReadonlyArray<string> | string;
+}>;
+
+
+export type SandboxesToRunQuery = { readonly sandboxesToRun: ReadonlyArray<string> };
+
 export type LeaveFleetMutationVariables = Exact<{
   input: LeaveFleetInput;
 }>;

@@ -234,6 +234,13 @@ export function agentChannelSchema(): GraphQLSchema {
         description: 'The host that the caller is authenticated as.',
         resolve: (_root, _args, context) => authenticated(context).hostId,
       }),
+      sandboxesToRun: t.idList({
+        description:
+          'Of these sandboxes, those that the host should have running now. Asked before it resumes what it has paused by its own policy.',
+        args: { ids: t.arg.idList({ required: true }) },
+        resolve: (_root, { ids }, context) =>
+          context.services.convergence.toRun(authenticated(context).hostId, ids.map(String)),
+      }),
     }),
   });
 
