@@ -195,7 +195,8 @@ export type HostConditionType =
   | 'NOT_REGISTERED'
   | 'NO_RUNTIME'
   | 'SANDBOX_RECORD_DAMAGED'
-  | 'TUNNEL_DOWN';
+  | 'TUNNEL_DOWN'
+  | 'VERSION_SKEW';
 
 /** PLATFORM: run by the platform, for every team. BYOC: brought by a team, for itself. */
 export type HostKind =
