@@ -111,7 +111,7 @@ export function fleetSchema(): GraphQLSchema {
   const sandboxTypes = addSandboxes(builder, shared);
   addSandboxOperations(builder, sandboxTypes);
   addTeamFields(builder, shared, addHosts(builder, shared, sandboxTypes), sandboxTypes);
-  addHostOperations(builder, shared);
+  addHostOperations(builder, shared, sandboxTypes);
   addFleetHealth(builder, shared);
   addHostTokens(builder, shared);
   return builder.toSubGraphSchema({});

@@ -1,6 +1,7 @@
 import { RookeryError } from '@rookery/wire/errors.ts';
 import { inventoryDigest } from '@rookery/wire/inventory-digest.ts';
 import type { Logger } from '@rookery/wire/log.ts';
+import { validate as isUuid } from 'uuid';
 import type { SandboxRow } from '../tables.ts';
 import type { HostClientPool } from '../tunnels/host-client-pool.ts';
 import { ORPHAN_MIN_AGE_MS, readOrphans } from './orphan.state.ts';
@@ -141,6 +142,16 @@ export class Convergence {
       return undefined;
     }
     return taken?.transition;
+  }
+
+  /** Of some sandboxes, those that a host should have running. */
+  async toRun(hostId: string, sandboxIds: readonly string[]): Promise<string[]> {
+    const asked = new Set(sandboxIds.filter((id) => isUuid(id)));
+    const rows = await this.#deps.books.forInventory(hostId, [...asked]);
+    return rows
+      .filter((row) => asked.has(row.id) && row.hostId === hostId && !row.deletedAt && !isEnded(row.status))
+      .filter(({ desiredState }) => desiredState === 'RUNNING')
+      .map(({ id }) => id);
   }
 
   /** A host says what some of its sandboxes are; what differs from what is wanted is pushed. */
