@@ -242,15 +242,8 @@ export function agentChannelSchema(): GraphQLSchema {
         type: HostCredentialsRef,
         description: 'Spends a registration token. Open to anyone who has one.',
         args: { input: t.arg({ type: RegisterHostInput, required: true }) },
-        resolve: async (_root, { input }, { services, address }) => {
-          const credentials = await services.enrolment.register({
-            ...input,
-            specs: hostSpecsSchema.parse(input.specs),
-            address,
-          });
-          await services.departures.undo(credentials.hostId);
-          return credentials;
-        },
+        resolve: (_root, { input }, { services, address }) =>
+          services.enrolment.register({ ...input, specs: hostSpecsSchema.parse(input.specs), address }),
       }),
       refreshHostCredentials: t.field({
         type: HostCredentialsRef,

@@ -3,6 +3,7 @@ import { RookeryError } from '@rookery/wire/errors.ts';
 import { sha256 } from '@rookery/wire/secrets.ts';
 import { compactVerify, importJWK } from 'jose';
 import type { Enrolment } from '../enrolment/enrolment.service.ts';
+import { observeHost } from '../hosts/host-lifecycle.state.ts';
 import { revokeCredentials } from '../enrolment/registration-token.ts';
 import { STATUSES_THAT_GO_MISSING } from '../sandboxes/sandbox.state.ts';
 import type { FleetDatabase, FleetEvents } from '../tables.ts';
@@ -63,7 +64,7 @@ export class Departures {
       await revokeCredentials(tx, hostId);
       const row = await tx
         .updateTable('Host')
-        .set({ status: 'UNREACHABLE', leftAt: new Date(), tunnelReplica: null, revision: known.revision + 1 })
+        .set({ ...observeHost(known, { type: 'LEFT' }, new Date()).changes, revision: known.revision + 1 })
         .where('id', '=', hostId)
         .returningAll()
         .executeTakeFirstOrThrow();
@@ -103,20 +104,6 @@ export class Departures {
         .returningAll()
         .execute();
       await record(sandboxes.map((row) => ({ subject: 'SANDBOX', change: 'UPDATED', type: 'sandbox.missing', row })));
-    });
-  }
-
-  /** The host has joined again. */
-  async undo(hostId: string): Promise<void> {
-    await this.#deps.events.transaction(`host:${hostId}`, async (tx, record) => {
-      const row = await tx
-        .updateTable('Host')
-        .set(({ eb }) => ({ leftAt: null, revision: eb('revision', '+', 1) }))
-        .where('id', '=', hostId)
-        .where('leftAt', 'is not', null)
-        .returningAll()
-        .executeTakeFirst();
-      if (row) await record([{ subject: 'HOST', change: 'UPDATED', type: 'host.returned', row }]);
     });
   }
 }

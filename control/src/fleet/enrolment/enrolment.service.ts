@@ -5,6 +5,7 @@ import { sha256 } from '@rookery/wire/secrets.ts';
 import { randomUUID } from 'node:crypto';
 import type { Selectable } from 'kysely';
 import type { Record as RecordChanges } from '../../kernel/events/event-log.ts';
+import { observeHost } from '../hosts/host-lifecycle.state.ts';
 import { specsToColumns, type HostSpecs } from '../hosts/host.specs.ts';
 import type { FleetDatabase, FleetEvents, FleetTables, FleetTransaction, HostRow } from '../tables.ts';
 import type { CredentialIssuer, HostCredentials } from './credential.issuer.ts';
@@ -326,7 +327,7 @@ export class Enrolment {
       })
       .where('hostId', '=', host.id)
       .execute();
-    const row = await touchHost(tx, host, { quarantinedAt: now });
+    const row = await touchHost(tx, host, observeHost(host, { type: 'CLONED' }, now).changes);
     const type = cause === 'REFRESH_REUSED' ? 'host.refresh_reuse' : 'host.second_machine';
     await record([{ subject: 'HOST', change: 'UPDATED', type, row }]);
   }
@@ -390,8 +391,7 @@ async function enrolHost(tx: FleetTransaction, host: HostRow, specs: HostSpecs, 
   await tx.updateTable('Sandbox').set({ observedEpoch: 0 }).where('hostId', '=', host.id).execute();
   return touchHost(tx, host, {
     ...specsToColumns(specs),
-    registeredAt: host.registeredAt ?? now,
-    quarantinedAt: null,
+    ...observeHost(host, { type: 'JOINED' }, now).changes,
   });
 }
 
