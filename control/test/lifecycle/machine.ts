@@ -7,8 +7,8 @@ import { silentLogger } from '@rookery/wire/log.ts';
 import type { Inventory, ObservedSandbox } from '../../src/fleet/sandboxes/sandbox.report.ts';
 import type { SandboxSpecInput } from '../../src/fleet/tunnels/generated/agent-operations.ts';
 
-/** What is wrong with a machine: nothing; it can start nothing; it does not get what it is told; its answers get lost. */
-export const MOODS = ['WELL', 'DISK_FULL', 'DEAF', 'MUTE'] as const;
+/** What is wrong with a machine: nothing; it can start nothing; what it is told gets lost, or arrives late; its answers get lost. */
+export const MOODS = ['WELL', 'DISK_FULL', 'DEAF', 'SLOW', 'MUTE'] as const;
 export type Mood = (typeof MOODS)[number];
 
 /** Epochs that a restart skips, as the agent's own counter does. */
@@ -26,6 +26,8 @@ export class Machine {
   mood: Mood = 'WELL';
   /** Calls that have not ended. */
   busy = 0;
+  /** What it was told and has not got yet. */
+  readonly #late: (() => Promise<unknown>)[] = [];
   readonly #disk = new Map<string, SandboxRecord>();
   readonly #changed = new Set<string>();
   readonly #onRemove: (machine: Machine, sandboxId: string) => void;
@@ -73,6 +75,11 @@ export class Machine {
     const changed = this.inventory().sandboxes.filter(({ id }) => this.#changed.has(id));
     this.#changed.clear();
     return changed;
+  }
+
+  /** Gets what it was told while it was slow; nobody waits for its answers any more. */
+  async catchUp(): Promise<void> {
+    for (const work of this.#late.splice(0)) await work().catch(() => {});
   }
 
   /** The process of a container ends by itself. */
@@ -128,7 +135,9 @@ export class Machine {
   async #ask<T>(work: () => Promise<T>): Promise<T> {
     this.busy += 1;
     try {
-      if (this.mood === 'DEAF') throw new RookeryError('UNAVAILABLE', 'The host did not answer.');
+      if (this.mood === 'SLOW') this.#late.push(work);
+      if (this.mood === 'DEAF' || this.mood === 'SLOW')
+        throw new RookeryError('UNAVAILABLE', 'The host did not answer.');
       const answer = await work();
       if (this.mood === 'MUTE') throw new RookeryError('UNAVAILABLE', 'The host did not answer.');
       return answer;

@@ -105,13 +105,39 @@ const newWish = fc.record({
   desired: fc.constantFrom<DesiredState[]>('RUNNING', 'PAUSED', 'PAUSED', 'DESTROYED'),
 });
 
+const newCreate = newOne.map(({ cpu, key }) =>
+  command(`create(${cpu}, ${key})`, (model, world) => create(model, world, cpu, key)),
+);
+const wishFor = newWish.map(({ which, desired }) =>
+  command(`wish(${which}, ${desired})`, (model, world) => wish(model, world, which, desired)),
+);
+const newInventory = host.map((n) =>
+  ofHost('inventory', n, (machine, world) => world.convergence.reconcile(machine.hostId, machine.inventory())),
+);
+/** What every host had before something happened arrives after it. */
+const overtaken = fc.record({ act: fc.oneof(newCreate, wishFor), full: fc.boolean() }).map(({ act, full }) =>
+  command(`before ${act.toString()} ${full ? 'all' : 'some'} was said`, async (model, world) => {
+    const said = [...model.hosts].map((hostId) => ({
+      hostId,
+      inventory: (world.machines.get(hostId) as Machine).inventory(),
+    }));
+    await act.run(model, world);
+    for (const { hostId, inventory } of said) {
+      if (full) await world.convergence.reconcile(hostId, inventory);
+      else await world.convergence.report(hostId, inventory.sandboxes);
+    }
+  }),
+);
+const newMood = fc
+  .record({ host, mood: fc.constantFrom(...MOODS) })
+  .map(({ host: n, mood }) => ofHost(mood.toLowerCase(), n, async (machine) => void (machine.mood = mood)));
+
 /** Everything that can happen to sandboxes: wishes, what hosts say of them and when it arrives, and what befalls hosts. */
 export const sandboxCommands: fc.Arbitrary<SandboxCommand>[] = [
-  newOne.map(({ cpu, key }) => command(`create(${cpu}, ${key})`, (model, world) => create(model, world, cpu, key))),
-  newOne.map(({ cpu, key }) => command(`create(${cpu}, ${key})`, (model, world) => create(model, world, cpu, key))),
-  newWish.map(({ which, desired }) =>
-    command(`wish(${which}, ${desired})`, (model, world) => wish(model, world, which, desired)),
-  ),
+  // As often as they are named here.
+  ...[newCreate, newCreate, newCreate, newCreate, wishFor, wishFor, wishFor, wishFor],
+  ...[newInventory, newInventory, overtaken, overtaken, newMood, newMood],
+  host.map((n) => ofHost('catch up', n, (machine) => machine.catchUp())),
   // All at once: reservations are made in company, and wishes meet what hosts say.
   fc
     .record({
@@ -136,9 +162,6 @@ export const sandboxCommands: fc.Arbitrary<SandboxCommand>[] = [
   ),
   host.map((n) =>
     ofHost('report', n, async (machine, world) => world.convergence.report(machine.hostId, await machine.news())),
-  ),
-  host.map((n) =>
-    ofHost('inventory', n, (machine, world) => world.convergence.reconcile(machine.hostId, machine.inventory())),
   ),
   // Said now and heard later, in another order, or twice.
   fc.record({ host, full: fc.boolean() }).map(({ host: n, full }) =>
@@ -168,9 +191,6 @@ export const sandboxCommands: fc.Arbitrary<SandboxCommand>[] = [
   fc
     .record({ host, which: index })
     .map(({ host: n, which }) => ofHost(`crash(${which})`, n, async (machine) => machine.crash(which))),
-  fc
-    .record({ host, mood: fc.constantFrom(...MOODS) })
-    .map(({ host: n, mood }) => ofHost(mood.toLowerCase(), n, async (machine) => void (machine.mood = mood))),
   fc.constant(
     command('start deadline()', async (_model, world) => {
       await world.startDeadlines.pass(TERM);
@@ -224,6 +244,7 @@ export async function settle(model: SandboxModel, world: LifecycleWorld): Promis
   for (const hostId of model.hosts) {
     const machine = world.machines.get(hostId) as Machine;
     machine.mood = 'WELL';
+    await machine.catchUp();
     await world.beat(hostId);
     await world.dial(machine);
   }

@@ -18,7 +18,7 @@ test('whatever befalls sandboxes and their hosts, the books are right at every s
   await runModel(
     fc.asyncProperty(
       fc.constantFrom(...PLACEMENT_STRATEGIES),
-      fc.commands(sandboxCommands, { maxCommands: 40, size: 'max' }),
+      fc.commands(sandboxCommands, { maxCommands: 50, size: 'max' }),
       async (strategy, commands) => {
         await using world = await LifecycleWorld.start(connection, strategy);
         const model: SandboxModel = { wishes: new Map(), keys: new Map(), hosts: new Set() };
@@ -28,6 +28,6 @@ test('whatever befalls sandboxes and their hosts, the books are right at every s
         await settle(model, world);
       },
     ),
-    25,
+    20,
   );
 }, 180_000);
