@@ -24,6 +24,8 @@ export class Machine {
   readonly live = new Map<string, 'running' | 'paused'>();
   isConnected = true;
   mood: Mood = 'WELL';
+  /** What a call waits for before it is carried out. */
+  hold: (() => Promise<void>) | undefined;
   /** Calls that have not ended. */
   busy = 0;
   /** What it was told and has not got yet. */
@@ -135,6 +137,7 @@ export class Machine {
   async #ask<T>(work: () => Promise<T>): Promise<T> {
     this.busy += 1;
     try {
+      await this.hold?.();
       if (this.mood === 'SLOW') this.#late.push(work);
       if (this.mood === 'DEAF' || this.mood === 'SLOW')
         throw new RookeryError('UNAVAILABLE', 'The host did not answer.');
