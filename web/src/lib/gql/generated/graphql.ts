@@ -504,6 +504,7 @@ export type DrainHostMutationVariables = Exact<{
 
 export type DrainHostMutation = { drainHost:
     | { __typename: 'DrainInProgress', message: string }
+    | { __typename: 'HostBeingDeleted', message: string }
     | { __typename: 'HostDrainStarted' }
     | { __typename: 'InvalidInput', message: string }
     | { __typename: 'NotFound', message: string }
