@@ -21,20 +21,45 @@ export const hostKind: Record<HostKind, { label: string; tone: Tone }> = {
 const conditionLabels: Readonly<Record<string, string>> = {
   BYOC_DISABLED: 'BYOC is off',
   CORDONED: 'Cordoned',
+  CREDENTIALS_CLONED: 'Used by two machines',
   CREATES_FAILING: 'Creates keep failing',
   DELETING: 'Being deleted',
   DISK_PRESSURE: 'Disk pressure',
   DRAINING: 'Draining',
-  HEARTBEAT_MISSED: 'Heartbeat missed',
+  HEARTBEAT_MISSED: 'Not heard',
+  LEFT: 'Left the fleet',
   MEMORY_PRESSURE: 'Memory pressure',
   NOT_REGISTERED: 'Not registered yet',
   NO_RUNTIME: 'No runtime',
-  TUNNEL_DOWN: 'Tunnel down',
-  VERSION_SKEW: 'Version skew',
+  TUNNEL_DOWN: 'Not connected',
 };
 
+export function hasCondition(host: Pick<Host, 'conditions'>, wanted: HostConditionType): boolean {
+  return host.conditions.some(({ type }) => type === wanted);
+}
+
 /** Whether it was cordoned, by somebody or by a drain. */
-export const isCordoned = (host: Host): boolean => host.conditions.some(({ type }) => type === 'CORDONED');
+export const isCordoned = (host: Host): boolean => hasCondition(host, 'CORDONED');
+
+/** How a host is, in a word. One that was taken out of the fleet is silent on purpose. */
+export function hostStanding(host: Pick<Host, 'status' | 'conditions'>): {
+  label: string;
+  tone: Tone;
+  meaning: string;
+} {
+  return hasCondition(host, 'LEFT')
+    ? { label: 'Left', tone: 'idle', meaning: 'Its operator took it out of the fleet; a new token brings it back.' }
+    : hostStatus[host.status];
+}
+
+const joinWarnings: Readonly<Record<string, string>> = {
+  AGENT_NOT_BUILT: 'There is no agent to download.',
+  AGENT_URL_LOCAL: 'The command works on this server only.',
+  AGENT_URL_UNREACHABLE: 'The address in the command does not answer.',
+};
+
+/** Why a join command may not work, in a few words; empty for what this build does not know. */
+export const joinWarning = (code: string): string => joinWarnings[code] ?? '';
 
 export const drainState: Record<NonNullable<Host['drain']>['state'], { label: string; tone: Tone }> = {
   RUNNING: { label: 'Draining', tone: 'info' },
