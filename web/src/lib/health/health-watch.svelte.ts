@@ -10,10 +10,15 @@ import { knownState, laterHealth, type Health, type HealthState } from './health
 /** Milliseconds between readings: events tell of changes, only readings tell that somebody still looks. */
 const READ_EVERY_MS = 10_000;
 
+/** Milliseconds within which a server that restarts, or its successor, answers again as a rule. */
+const BLINK_MS = 2_000;
+
 /** Keeps what is known of the fleet's health, and how old that is. */
 export class HealthWatch {
   #health = $state.raw<Health | null>(null);
   #newsAt = $state.raw<number | null>(null);
+  /** Since when it cannot be read, by this browser's clock; null when it can. */
+  #failingSince = $state.raw<number | null>(null);
   readonly #live: () => boolean;
 
   /** @param live whether the socket is there, reactively. */
@@ -28,7 +33,13 @@ export class HealthWatch {
 
   /** What may be claimed now; null while nothing was heard. */
   get state(): HealthState | null {
-    return knownState({ health: this.#health, newsAt: this.#newsAt, live: this.#live() }, clock.now);
+    const live = this.#live() && this.#failingSince === null;
+    return knownState({ health: this.#health, newsAt: this.#newsAt, live }, clock.now);
+  }
+
+  /** Whether it is out of reach for no longer than a blink, which is not worth a word. */
+  get isBlinking(): boolean {
+    return this.#failingSince !== null && clock.now - this.#failingSince < BLINK_MS;
   }
 
   take(heard: Health | null): void {
@@ -74,16 +85,18 @@ export class HealthWatch {
         // Whoever follows the lists says that the session is over.
         if (isUnauthenticated(error)) return;
       }
-      await pause(retryDelay(attempt), signal);
+      // Is it the stream alone, or is there nobody? What was heard does not count without an answer.
       if (!signal.aborted) read();
+      await pause(retryDelay(attempt), signal);
     }
   }
 
   async #read(): Promise<void> {
     try {
       this.take((await query(FleetHealthQuery, {})).fleetHealth ?? null);
+      this.#failingSince = null;
     } catch {
-      // What is known grows old by it, and says so.
+      this.#failingSince ??= Date.now();
     }
   }
 }

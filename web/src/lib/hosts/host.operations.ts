@@ -50,8 +50,6 @@ export const HostFields = graphql(/* GraphQL */ `
     registeredAt
     createsFailing {
       since
-      failures
-      lastError
     }
     drain {
       state

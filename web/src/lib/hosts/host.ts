@@ -1,4 +1,5 @@
 import type { HostConditionType, HostFieldsFragment, HostKind, HostStatus } from '#lib/gql/generated/graphql.ts';
+import { isLive, type Sandbox } from '#lib/sandboxes/sandbox.ts';
 import type { Viewer } from '#lib/session/session.svelte.ts';
 import type { Tone } from '#lib/ui/tone.ts';
 
@@ -71,6 +72,34 @@ export const drainState: Record<NonNullable<Host['drain']>['state'], { label: st
 /** A condition this build does not know yet still has a name worth showing. */
 export function conditionLabel(type: HostConditionType): string {
   return conditionLabels[type] ?? type.toLowerCase().replaceAll('_', ' ');
+}
+
+const advice: Readonly<Record<string, string>> = {
+  BYOC_DISABLED: 'A platform admin can enable BYOC for the team.',
+  CORDONED: 'Uncordon it when it should take sandboxes again.',
+  CREATES_FAILING:
+    'A small test sandbox is started here now and then. As soon as one runs, the host takes sandboxes again by itself.',
+  CREDENTIALS_CLONED: 'Compare the two machines under Credentials, and make a new token for the one that is the host.',
+  DISK_PRESSURE: 'Free some disk space on the machine.',
+  HEARTBEAT_MISSED: 'Check that the machine is on and reaches the network, and what “rookery-agent status” says on it.',
+  LEFT: 'To bring it back, make a new token under Credentials and run the join command on the machine.',
+  MEMORY_PRESSURE: 'Stop or pause some sandboxes, or give the machine more memory.',
+  NOT_REGISTERED:
+    'Run the join command on the machine. If it is lost or has expired, make a new token under Credentials.',
+  NO_RUNTIME: 'Run “rookery-agent doctor” on the machine: it says what to install.',
+  TUNNEL_DOWN: 'That mends itself within seconds, unless something on the way cuts long connections.',
+};
+
+/** What there is to do about a condition; null where there is nothing, or this build does not know it. */
+export const conditionAdvice = (type: HostConditionType): string | null => advice[type] ?? null;
+
+/** What a drain still has to move out of the way, among the sandboxes on its host. */
+export function leftToDrain<T extends Pick<Sandbox, 'status'>>(
+  drain: Pick<NonNullable<Host['drain']>, 'policy' | 'state'>,
+  sandboxes: readonly T[],
+): readonly T[] {
+  if (drain.state !== 'RUNNING' && drain.state !== 'FAILED') return [];
+  return sandboxes.filter((sandbox) => isLive(sandbox) && (drain.policy === 'DESTROY' || sandbox.status !== 'PAUSED'));
 }
 
 /** "gVisor 1.0" reads better than two columns. */
