@@ -79,7 +79,6 @@ const advice: Readonly<Record<string, string>> = {
   CORDONED: 'Uncordon it when it should take sandboxes again.',
   CREATES_FAILING:
     'A small test sandbox is started here now and then. As soon as one runs, the host takes sandboxes again by itself.',
-  CREDENTIALS_CLONED: 'Compare the two machines under Credentials, and make a new token for the one that is the host.',
   DISK_PRESSURE: 'Free some disk space on the machine.',
   HEARTBEAT_MISSED: 'Check that the machine is on and reaches the network, and what “rookery-agent status” says on it.',
   LEFT: 'To bring it back, make a new token under Credentials and run the join command on the machine.',
