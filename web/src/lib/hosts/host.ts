@@ -76,12 +76,10 @@ export function conditionLabel(type: HostConditionType): string {
 
 const advice: Readonly<Record<string, string>> = {
   BYOC_DISABLED: 'A platform admin can enable BYOC for the team.',
-  CORDONED: 'Uncordon it when it should take sandboxes again.',
   CREATES_FAILING:
     'A small test sandbox is started here now and then. As soon as one runs, the host takes sandboxes again by itself.',
   DISK_PRESSURE: 'Free some disk space on the machine.',
   HEARTBEAT_MISSED: 'Check that the machine is on and reaches the network, and what “rookery-agent status” says on it.',
-  LEFT: 'To bring it back, make a new token under Credentials and run the join command on the machine.',
   MEMORY_PRESSURE: 'Stop or pause some sandboxes, or give the machine more memory.',
   NOT_REGISTERED:
     'Run the join command on the machine. If it is lost or has expired, make a new token under Credentials.',
@@ -89,7 +87,7 @@ const advice: Readonly<Record<string, string>> = {
   TUNNEL_DOWN: 'That mends itself within seconds, unless something on the way cuts long connections.',
 };
 
-/** What there is to do about a condition; null where there is nothing, or this build does not know it. */
+/** What there is to do about a condition; null where its message says it, or this build does not know it. */
 export const conditionAdvice = (type: HostConditionType): string | null => advice[type] ?? null;
 
 /** What a drain still has to move out of the way, among the sandboxes on its host. */
