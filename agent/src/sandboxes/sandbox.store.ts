@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '@rookery/wire/log.ts';
 import { z } from 'zod';
@@ -44,11 +44,11 @@ export class SandboxStore {
     this.#log = log;
   }
 
+  /** Reads only: an agent may be writing at this moment, and what it is writing is not to be touched. */
   async load(): Promise<SandboxRecord[]> {
     const records: SandboxRecord[] = [];
     for (const file of await readdir(this.#dir)) {
       const path = join(this.#dir, file);
-      if (file.endsWith('.tmp')) await rm(path, { force: true });
       if (!file.endsWith('.json')) continue;
       try {
         records.push(recordSchema.parse(JSON.parse(await readFile(path, 'utf8'))));

@@ -6,6 +6,7 @@ import type { RuntimeFinder } from '../runtime/runtime-finder.ts';
 import type { ContainerStatus, ExecEvent, ExecRequest, Runtime } from '../runtime/runtime.ts';
 import { observed, type Inventory, type ObservedSandbox } from './inventory.ts';
 import { IdleWatch } from './idle-watch.ts';
+import { PolicyRounds, type PolicyChange } from './policy-rounds.ts';
 import { KeyedQueue } from './sandbox.queue.ts';
 import {
   accept,
@@ -56,6 +57,11 @@ export class SandboxSupervisor implements AsyncDisposable {
   readonly #tombstones = new Map<string, number>();
   readonly #execs = new Set<AsyncIterableIterator<ExecEvent>>();
   readonly #idle = new IdleWatch((id) => void this.#pauseIdle(id).catch(this.#logFailure(id)));
+  readonly #policy = new PolicyRounds(
+    this.#queue,
+    (id, change) => this.#applyPolicy(id, change),
+    (id, err) => this.#logFailure(id)(err),
+  );
   #timer: NodeJS.Timeout | undefined;
   #closing = false;
 
@@ -170,12 +176,12 @@ export class SandboxSupervisor implements AsyncDisposable {
 
   /** Pauses by policy everything that runs, and journals that it did. */
   async holdAll(reason: HoldReason): Promise<void> {
-    await this.#forAll(async (record) => hold(record, reason, now()));
+    await this.#policy.begin(this.#records.keys(), (record) => hold(record, reason, now()));
   }
 
   /** Ends all pauses by policy: what control wants running runs again. */
   async releaseAll(): Promise<void> {
-    await this.#forAll(async (record) => release(record));
+    await this.#policy.begin(this.#records.keys(), release);
   }
 
   /** Pauses a sandbox in which nothing has happened for its timeout, and journals that it did. */
@@ -195,6 +201,7 @@ export class SandboxSupervisor implements AsyncDisposable {
   async observeAll(): Promise<void> {
     const { runtime } = await this.#deps.finder.find();
     if (!runtime) return;
+    await this.#policy.settle();
     const before = new Map(this.#records);
     const containers = await runtime.list();
     for (const [id, record] of before) {
@@ -303,22 +310,13 @@ export class SandboxSupervisor implements AsyncDisposable {
     await runtime.remove(id).catch(this.#logFailure(id));
   }
 
-  async #forAll(change: (record: SandboxRecord) => Promise<SandboxRecord>): Promise<void> {
-    await Promise.all(
-      [...this.#records.keys()].map((id) =>
-        this.#queue
-          .run(id, async () => {
-            const record = this.#records.get(id);
-            if (!record) return;
-            const next = await change(record);
-            if (next === record) return;
-            await this.#save(id, next);
-            const runtime = await this.#runtime();
-            await this.#step(runtime, id, await runtime.state(id));
-          })
-          .catch(this.#logFailure(id)),
-      ),
-    );
+  async #applyPolicy(id: string, change: PolicyChange): Promise<void> {
+    const record = this.#records.get(id);
+    const next = record && change(record);
+    if (!next || next === record) return;
+    await this.#save(id, next);
+    const runtime = await this.#runtime();
+    await this.#step(runtime, id, await runtime.state(id));
   }
 
   async #save(id: string, record: SandboxRecord): Promise<void> {
