@@ -150,6 +150,10 @@ export const RegenerateHostTokenMutation = graphql(/* GraphQL */ `
         registrationToken
         registrationTokenExpiresAt
         joinCommand
+        warnings {
+          code
+          message
+        }
       }
       ... on UserError {
         message
