@@ -191,6 +191,14 @@ describe('the health of the fleet', () => {
     expect(await ask(null, 'subscription { fleetHealthChanged { kind } }')).toMatchObject({
       errors: [{ extensions: { code: 'UNAUTHENTICATED' } }],
     });
+    const changes = (await ask(
+      newMember(randomUUID()),
+      'subscription { fleetHealthChanged { fleetHealth { state heardHosts replicas { id } } } }',
+    )) as AsyncIterableIterator<unknown>;
+    expect((await changes.next()).value).toEqual({
+      data: { fleetHealthChanged: { fleetHealth: { state: expect.any(String), heardHosts: null, replicas: null } } },
+    });
+    await changes.return?.();
   });
 
   test('names the loop that failed, and why', async () => {
