@@ -138,7 +138,7 @@ export class ControlChannel implements AsyncDisposable {
       try {
         const ack = await this.#beatOnce(session);
         reconnect.stands();
-        this.#deps.spread.set(ack.reconnectSpreadMs);
+        this.#deps.spread.set(ack.reconnectSpreadMs, ack.nextHeartbeatMs);
         if (this.#session !== session) {
           this.#session = session;
           this.#deps.log.info({ nextHeartbeatMs: ack.nextHeartbeatMs }, 'the agent channel is up');

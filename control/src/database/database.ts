@@ -3,6 +3,7 @@ import { StartupError } from '@rookery/wire/errors.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import type { Kysely } from 'kysely';
 import { ormConfig } from '../orm.ts';
+import { NamingPlugin } from './naming-plugin.ts';
 
 /** Names in queries are those of the entities and their properties, so that rows read like entities. */
 export const QUERY_OPTIONS = {
@@ -48,7 +49,8 @@ export async function openDatabase(url: string, log: Logger): Promise<DatabaseCo
     await orm.close(true);
     throw new StartupError(`The database could not be migrated: ${(cause as Error).message}.`, { cause });
   }
-  const query = orm.em.fork().getKysely<unknown, typeof QUERY_OPTIONS>(QUERY_OPTIONS);
+  const em = orm.em.fork();
+  const query = em.getKysely<unknown>().withPlugin(new NamingPlugin(em, QUERY_OPTIONS));
   const database: Database<unknown> = { query, transaction: (work) => inTransaction(query, work) };
   return {
     orm,
