@@ -3,12 +3,10 @@ import { pause } from '../backoff.ts';
 import type { CredentialService } from '../enrolment/credential.service.ts';
 import type { HostLoad, HostSpecs } from '../host/host.ts';
 import type { Inventory } from '../sandboxes/inventory.ts';
-import { HEARTBEAT, LEAVE_FLEET, REPORT_SANDBOXES, SANDBOXES_TO_RUN } from './control.operations.ts';
+import { HEARTBEAT, REPORT_SANDBOXES, SANDBOXES_TO_RUN } from './control.operations.ts';
 import type {
   HeartbeatMutation,
   HeartbeatMutationVariables,
-  LeaveFleetMutation,
-  LeaveFleetMutationVariables,
   ReportSandboxesMutation,
   ReportSandboxesMutationVariables,
   SandboxesToRunQuery,
@@ -64,16 +62,10 @@ export class ControlChannel implements AsyncDisposable {
     }, COALESCE_MS);
   }
 
-  /**
-   * Tells control what the host has now, and then that it leaves.
-   *
-   * @throws {ChannelError} `UNAVAILABLE` when there is no connection, else what control answered.
-   */
-  async leave(input: LeaveFleetMutationVariables['input']): Promise<void> {
+  /** Tells control what the host has now, as far as there is a connection. */
+  async reportAll(): Promise<void> {
     this.#report(true);
     await this.#reporting;
-    if (!this.#session) throw new ChannelError('UNAVAILABLE', 'there is no connection to control');
-    await this.#session.run<LeaveFleetMutation, LeaveFleetMutationVariables>(LEAVE_FLEET, { input });
   }
 
   /**
@@ -161,7 +153,7 @@ export class ControlChannel implements AsyncDisposable {
       try {
         const ack = await this.#beatOnce(session);
         reconnect.stands();
-        this.#deps.spread.set(ack.reconnectSpreadMs);
+        this.#deps.spread.set(ack.reconnectSpreadMs, ack.nextHeartbeatMs);
         if (this.#session !== session) {
           this.#session = session;
           this.#deps.log.info({ nextHeartbeatMs: ack.nextHeartbeatMs }, 'the agent channel is up');

@@ -45,7 +45,7 @@ export class SandboxStore {
     this.#log = log;
   }
 
-  /** Those that can be read. Changes nothing, so that it may be called beside a running agent. */
+  /** Those that can be read. Reads only: an agent may be writing at this moment, and what it is writing is not to be touched. */
   async load(): Promise<SandboxRecord[]> {
     return (await this.#read()).records;
   }
@@ -56,8 +56,6 @@ export class SandboxStore {
    * @returns also the names of records that cannot be read; a copy of each is kept for a person to look at.
    */
   async takeOver(): Promise<{ records: SandboxRecord[]; damaged: string[] }> {
-    for (const file of await readdir(this.#dir))
-      if (file.endsWith('.tmp')) await rm(join(this.#dir, file), { force: true });
     const found = await this.#read();
     for (const name of found.damaged) {
       const path = join(this.#dir, `${name}.json`);

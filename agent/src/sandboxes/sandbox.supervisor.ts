@@ -6,6 +6,7 @@ import type { RuntimeFinder } from '../runtime/runtime-finder.ts';
 import type { ContainerStatus, ExecEvent, ExecRequest, Runtime } from '../runtime/runtime.ts';
 import { observed, type Inventory, type ObservedSandbox } from './inventory.ts';
 import { IdleWatch } from './idle-watch.ts';
+import { PolicyRounds, type PolicyChange } from './policy-rounds.ts';
 import { KeyedQueue } from './sandbox.queue.ts';
 import {
   accept,
@@ -59,6 +60,11 @@ export class SandboxSupervisor implements AsyncDisposable {
   readonly #damaged = new Set<string>();
   readonly #execs = new Set<AsyncIterableIterator<ExecEvent>>();
   readonly #idle = new IdleWatch((id) => void this.#pauseIdle(id).catch(this.#logFailure(id)));
+  readonly #policy = new PolicyRounds(
+    this.#queue,
+    (id, change) => this.#applyPolicy(id, change),
+    (id, err) => this.#logFailure(id)(err),
+  );
   #timer: NodeJS.Timeout | undefined;
   #closing = false;
 
@@ -181,17 +187,22 @@ export class SandboxSupervisor implements AsyncDisposable {
 
   /** Pauses by policy everything that runs, and journals that it did. */
   async holdAll(reason: HoldReason): Promise<void> {
-    await this.#forAll(async (record) => hold(record, reason, now()));
+    await this.#policy.begin(this.#records.keys(), (record) => hold(record, reason, now()));
   }
 
-  /** Sandboxes that are paused by policy, or are being paused: what is worked on has perhaps not come to it yet. */
-  get held(): readonly string[] {
+  /**
+   * Begins to end pauses by policy: what has not been paused yet is not.
+   *
+   * @returns what is paused, or may be in this moment, and waits for {@link releaseAll}.
+   */
+  endHolds(): string[] {
+    void this.#policy.begin([], release);
     return [...this.#records].filter(([id, { hold: held }]) => held || !this.#queue.isIdle(id)).map(([id]) => id);
   }
 
-  /** Ends pauses by policy: what control wants running runs again. @param wanted default: all. */
-  async releaseAll(wanted?: ReadonlySet<string>): Promise<void> {
-    await this.#forAll(async (record) => (wanted && !wanted.has(record.spec.id) ? record : release(record)));
+  /** Ends pauses by policy: what control wants running runs again. @param ids default: all. */
+  async releaseAll(ids: Iterable<string> = this.#records.keys()): Promise<void> {
+    await this.#policy.begin(ids, release);
   }
 
   /** Pauses a sandbox in which nothing has happened for its timeout, and journals that it did. */
@@ -211,6 +222,7 @@ export class SandboxSupervisor implements AsyncDisposable {
   async observeAll(): Promise<void> {
     const { runtime } = await this.#deps.finder.find();
     if (!runtime) return;
+    await this.#policy.settle();
     const before = new Map(this.#records);
     const containers = await runtime.list();
     for (const [id, record] of before) {
@@ -339,22 +351,13 @@ export class SandboxSupervisor implements AsyncDisposable {
     await runtime.remove(id).catch(this.#logFailure(id));
   }
 
-  async #forAll(change: (record: SandboxRecord) => Promise<SandboxRecord>): Promise<void> {
-    await Promise.all(
-      [...this.#records.keys()].map((id) =>
-        this.#queue
-          .run(id, async () => {
-            const record = this.#records.get(id);
-            if (!record) return;
-            const next = await change(record);
-            if (next === record) return;
-            await this.#save(id, next);
-            const runtime = await this.#runtime();
-            await this.#step(runtime, id, await runtime.state(id));
-          })
-          .catch(this.#logFailure(id)),
-      ),
-    );
+  async #applyPolicy(id: string, change: PolicyChange): Promise<void> {
+    const record = this.#records.get(id);
+    const next = record && change(record);
+    if (!next || next === record) return;
+    await this.#save(id, next);
+    const runtime = await this.#runtime();
+    await this.#step(runtime, id, await runtime.state(id));
   }
 
   #keep(id: string, record: SandboxRecord): void {

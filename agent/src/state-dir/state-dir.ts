@@ -44,8 +44,9 @@ export function stateDirAt(root: string): StateDir {
 }
 
 /** Removes what writes left that a crash has interrupted; there may be secrets in it. For whoever holds the lock. */
-export async function removeUnfinishedWrites({ root }: StateDir): Promise<void> {
-  for (const name of await readdir(root)) if (name.endsWith('.tmp')) await rm(join(root, name), { force: true });
+export async function removeUnfinishedWrites({ root, sandboxes }: StateDir): Promise<void> {
+  for (const dir of [root, sandboxes])
+    for (const name of await readdir(dir)) if (name.endsWith('.tmp')) await rm(join(dir, name), { force: true });
 }
 
 /**

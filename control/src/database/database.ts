@@ -4,6 +4,7 @@ import type { Logger } from '@rookery/wire/log.ts';
 import type { Kysely } from 'kysely';
 import { ormConfig } from '../orm.ts';
 import { DATABASE_LIMITS, type DatabaseLimits } from './database-limits.ts';
+import { NamingPlugin } from './naming-plugin.ts';
 
 /** Names in queries are those of the entities and their properties, so that rows read like entities. */
 export const QUERY_OPTIONS = {
@@ -56,7 +57,8 @@ export async function openDatabase(
   }
   const orm = new MikroORM(ormConfig(url, limits));
   await orm.connect();
-  const query = orm.em.fork().getKysely<unknown, typeof QUERY_OPTIONS>(QUERY_OPTIONS);
+  const em = orm.em.fork();
+  const query = em.getKysely<unknown>().withPlugin(new NamingPlugin(em, QUERY_OPTIONS));
   const database: Database<unknown> = { query, transaction: (work) => inTransaction(query, work) };
   return {
     orm,

@@ -84,7 +84,7 @@ export type RefreshHostCredentialsInput = {
   readonly bootId: string;
   /** As in `HostSpecsInput`. */
   readonly machineId?: string | null | undefined;
-  /** Compact JWS (EdDSA) by the host’s key over {"purpose":"refresh","token_sha256":base64url(sha256(refreshToken)),"seq":n}; n grows with every request that carries a proof. */
+  /** Compact JWS (EdDSA) by the host’s key over {"purpose":"refresh","token_sha256":base64url(sha256(refreshToken)),"seq":n}; n is one more than that of the request of this host which was granted last. */
   readonly proof: string;
   readonly refreshToken: string;
 };
@@ -92,7 +92,7 @@ export type RefreshHostCredentialsInput = {
 export type RegisterHostInput = {
   /** The host that this machine is already. The token of another host is refused, and not spent. */
   readonly hostId?: string | null | undefined;
-  /** Compact JWS (EdDSA) by that key over {"purpose":"register","token_sha256":base64url(sha256(token)),"seq":n}; n grows with every request that carries a proof. */
+  /** Compact JWS (EdDSA) by that key over {"purpose":"register","token_sha256":base64url(sha256(token)),"seq":n}; n is one more than that of the request of this host which was granted last. */
   readonly proof: string;
   /** Raw Ed25519 public key (32 bytes), base64url. */
   readonly publicKey: string;

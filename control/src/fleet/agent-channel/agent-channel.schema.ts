@@ -115,7 +115,7 @@ export function agentChannelSchema(): GraphQLSchema {
       proof: t.string({
         required: true,
         description:
-          'Compact JWS (EdDSA) by that key over {"purpose":"register","token_sha256":base64url(sha256(token)),"seq":n}; n grows with every request that carries a proof.',
+          'Compact JWS (EdDSA) by that key over {"purpose":"register","token_sha256":base64url(sha256(token)),"seq":n}; n is one more than that of the request of this host which was granted last.',
       }),
       hostId: t.id({
         description: 'The host that this machine is already. The token of another host is refused, and not spent.',
@@ -129,7 +129,7 @@ export function agentChannelSchema(): GraphQLSchema {
       proof: t.string({
         required: true,
         description:
-          'Compact JWS (EdDSA) by the host’s key over {"purpose":"refresh","token_sha256":base64url(sha256(refreshToken)),"seq":n}; n grows with every request that carries a proof.',
+          'Compact JWS (EdDSA) by the host’s key over {"purpose":"refresh","token_sha256":base64url(sha256(refreshToken)),"seq":n}; n is one more than that of the request of this host which was granted last.',
       }),
       bootId: t.string({ required: true }),
       machineId: t.string({ description: 'As in `HostSpecsInput`.' }),
@@ -250,15 +250,8 @@ export function agentChannelSchema(): GraphQLSchema {
         type: HostCredentialsRef,
         description: 'Spends a registration token. Open to anyone who has one.',
         args: { input: t.arg({ type: RegisterHostInput, required: true }) },
-        resolve: async (_root, { input }, { services, address }) => {
-          const credentials = await services.enrolment.register({
-            ...input,
-            specs: hostSpecsSchema.parse(input.specs),
-            address,
-          });
-          await services.departures.undo(credentials.hostId);
-          return credentials;
-        },
+        resolve: (_root, { input }, { services, address }) =>
+          services.enrolment.register({ ...input, specs: hostSpecsSchema.parse(input.specs), address }),
       }),
       refreshHostCredentials: t.field({
         type: HostCredentialsRef,
@@ -269,9 +262,10 @@ export function agentChannelSchema(): GraphQLSchema {
       }),
       leaveFleet: t.id({
         description:
-          'Says that the host leaves for good: it is unreachable at once, and its credentials end. Open to anyone who has them. Answers with the host’s id.',
+          'Says that the host leaves for good: it is unreachable at once, and its credentials end. Open to anyone who has them, and repeatable. Answers with the host’s id.',
         args: { input: t.arg({ type: LeaveFleetInput, required: true }) },
-        resolve: async (_root, { input }, { services }) => (await services.departures.leave(input)).hostId,
+        resolve: async (_root, { input }, { services, address }) =>
+          (await services.departures.leave({ ...input, address })).hostId,
       }),
       heartbeat: t.field({
         type: HeartbeatAck,

@@ -48,11 +48,13 @@ export class HostPresence {
               .where('h.id', 'in', batch)
               .where('h.status', '!=', 'ONLINE')
               .where('h.deletedAt', 'is', null)
+              .where('h.leftAt', 'is', null)
               // In one order, so that two replicas that do this at once cannot lock each other out.
               .orderBy('h.id')
               .forUpdate('h'),
           )
           .where('status', '!=', 'ONLINE')
+          .where('leftAt', 'is', null)
           .returningAll()
           .execute();
         if (hosts.length === 0) return;

@@ -5,7 +5,7 @@ import { validate as isUuid } from 'uuid';
 import type { SandboxRow } from '../tables.ts';
 import type { HostClientPool } from '../tunnels/host-client-pool.ts';
 import { ORPHAN_MIN_AGE_MS, readOrphans } from './orphan.state.ts';
-import { reconcile } from './reconcile.ts';
+import { reconcile, type SandboxBook } from './reconcile.ts';
 import type { SandboxBooks } from './sandbox.books.ts';
 import type { Inventory, ObservedSandbox } from './sandbox.report.ts';
 import { isEnded, markPushed, noteTrouble, type Absence, type Transition } from './sandbox.state.ts';
@@ -46,13 +46,9 @@ export class Convergence {
     this.#deps = deps;
   }
 
-  /**
-   * Pushes soon, without anyone waiting for it.
-   *
-   * @param hostId of the sandbox, where the caller knows it: saves looking it up when the host cannot be reached.
-   */
-  nudge(sandboxId: string, hostId?: string): void {
-    if (hostId === undefined || this.#deps.pool.get(hostId)) void this.push(sandboxId);
+  /** Pushes soon, without anyone waiting for it, through whichever replica is connected to the host. */
+  nudge(sandboxId: string): void {
+    void this.push(sandboxId);
   }
 
   /** The same for many: some of them at a time. */
@@ -214,7 +210,7 @@ export class Convergence {
   /** What changes in the ordinary way is written together; what says something about the host as well, one by one. */
   async #takeAll(
     hostId: string,
-    rows: readonly SandboxRow[],
+    rows: readonly SandboxBook[],
     changed: ReadonlyMap<string, ObservedSandbox | Absence>,
   ): Promise<void> {
     const hasStarted = new Set(rows.filter(({ startedAt }) => startedAt !== null).map(({ id }) => id));
