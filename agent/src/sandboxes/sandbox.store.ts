@@ -45,7 +45,7 @@ export class SandboxStore {
     this.#log = log;
   }
 
-  /** Those that can be read. Reads only: an agent may be writing at this moment, and what it is writing is not to be touched. */
+  /** Those that can be read. Changes nothing: an agent may be writing at this moment. */
   async load(): Promise<SandboxRecord[]> {
     return (await this.#read()).records;
   }
