@@ -43,6 +43,7 @@ import type { PlacementStrategyName } from './placement/placement.ts';
 import { Placements } from './placement/placement.service.ts';
 import { Convergence } from './sandboxes/convergence.service.ts';
 import { SandboxTables } from './sandboxes/sandbox.books.ts';
+import { StartDeadlines } from './sandboxes/start-deadline.ts';
 import { ExecService } from './sandboxes/exec.service.ts';
 import { addSandboxOperations } from './sandboxes/sandbox-operations.schema.ts';
 import { addSandboxes } from './sandboxes/sandbox.schema.ts';
@@ -215,6 +216,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     presence,
     monitor,
     convergence,
+    startDeadlines: new StartDeadlines({ database, events, log: log.child({ part: 'start-deadline' }) }),
     deletion,
     drains,
     canaries,

@@ -13,6 +13,7 @@ import { transitionSandbox } from '../sandboxes/sandbox.record.ts';
 import { isEnded, observe, requestDestroy, type SandboxState, type Transition } from '../sandboxes/sandbox.state.ts';
 import type { FleetDatabase, FleetEvents, FleetTransaction, HostRow, SandboxRow } from '../tables.ts';
 import type { HostClientPool } from '../tunnels/host-client-pool.ts';
+import { observeHost, requestHost } from './host-lifecycle.state.ts';
 import type { HostService } from './host.service.ts';
 
 /** Deleting the host would take these sandboxes with it. */
@@ -131,10 +132,11 @@ export class HostDeletion {
       const affected = await liveSandboxes(tx, hostId);
       const unseen = affected.length > 0 && !host.deletingAt && !covers(digest, affected);
       if (unseen) throw new HostHasSandboxes(affected);
-      if (!host.deletingAt) {
+      const { changes } = requestHost(host, 'DELETE', new Date());
+      if (Object.keys(changes).length > 0) {
         const row = await tx
           .updateTable('Host')
-          .set({ deletingAt: new Date(), revision: host.revision + 1 })
+          .set({ ...changes, revision: host.revision + 1 })
           .where('id', '=', hostId)
           .returningAll()
           .executeTakeFirstOrThrow();
@@ -229,16 +231,19 @@ async function liveSandboxes(query: Query, hostId: string): Promise<SandboxRow[]
 }
 
 async function markDeleted(tx: FleetTransaction, hostId: string): Promise<HostRow | undefined> {
-  return tx
-    .updateTable('Host')
-    .set(({ eb }) => ({
-      deletedAt: new Date(),
-      drainingSince: null,
-      tunnelReplica: null,
-      revision: eb('revision', '+', 1),
-    }))
+  const host = await tx
+    .selectFrom('Host')
+    .selectAll()
     .where('id', '=', hostId)
     .where('deletedAt', 'is', null)
+    .forUpdate()
+    .executeTakeFirst();
+  if (!host) return undefined;
+  const { changes } = observeHost(host, { type: 'DELETION_FINISHED' }, new Date());
+  return tx
+    .updateTable('Host')
+    .set({ ...changes, revision: host.revision + 1 })
+    .where('id', '=', hostId)
     .returningAll()
     .executeTakeFirst();
 }

@@ -18,7 +18,9 @@ import {
   type Transition,
 } from '../sandboxes/sandbox.state.ts';
 import type { FleetDatabase, FleetEvents, HostDrainRow } from '../tables.ts';
+import { HostBeingDeleted } from '../enrolment/host-token.service.ts';
 import { DRAIN_POLICIES, drainProgress, isSettled, type DrainPolicy } from './host-drain.state.ts';
+import { requestHost } from './host-lifecycle.state.ts';
 import type { HostWithCursor } from './host-operations.service.ts';
 import type { HostService } from './host.service.ts';
 
@@ -69,7 +71,7 @@ export class HostDrains {
   /**
    * Cordons a host and begins to pause or destroy its sandboxes. Asking again while it goes on changes nothing.
    *
-   * @throws {InvalidInput | NotFound | NotPermitted | DrainInProgress}
+   * @throws {InvalidInput | NotFound | NotPermitted | DrainInProgress | HostBeingDeleted}
    */
   async drain(viewer: Viewer | null, hostId: string, input: unknown): Promise<HostWithCursor> {
     const someone = signedIn(viewer);
@@ -95,6 +97,8 @@ export class HostDrains {
       if (running && running.policy !== policy) throw new DrainInProgress(running.policy);
       if (running) return current;
       const startedAt = new Date();
+      const { changes, refusal } = requestHost(current, 'DRAIN', startedAt);
+      if (refusal) throw new HostBeingDeleted();
       const deadlineAt = new Date(startedAt.getTime() + deadlineSeconds * 1_000);
       await tx
         .insertInto('HostDrain')
@@ -102,11 +106,7 @@ export class HostDrains {
         .execute();
       const row = await tx
         .updateTable('Host')
-        .set({
-          cordonedAt: current.cordonedAt ?? startedAt,
-          drainingSince: startedAt,
-          revision: current.revision + 1,
-        })
+        .set({ ...changes, revision: current.revision + 1 })
         .where('id', '=', hostId)
         .returningAll()
         .executeTakeFirstOrThrow();
@@ -181,7 +181,7 @@ export class HostDrains {
       if (answer === 'CANCELLED') break;
       if (answer === 'ASKED') asked.push(id);
     }
-    convergence.nudgeAll(asked);
+    convergence.nudgeAll(drain.hostId, asked);
     await this.#writeProgress(drain);
   }
 

@@ -1,6 +1,7 @@
 import { fromGlobalId, NO_SUCH_ROW } from '../../kernel/global-id.ts';
 import { InvalidInput, NameTaken, NotFound, NotPermitted, UserError } from '../../kernel/user-errors.ts';
 import type { FleetBuilder } from '../builder.ts';
+import { HostBeingDeleted } from '../enrolment/host-token.service.ts';
 import type { SandboxTypes } from '../sandboxes/sandbox.schema.ts';
 import type { SharedTypes } from '../shared.schema.ts';
 import type { HostDrainRow, SandboxRow } from '../tables.ts';
@@ -123,7 +124,7 @@ export function addHostOperations(
       description:
         'Cordons the host and moves its sandboxes out of the way; how far that is shows in `Host.drain`. Asking again while it goes on changes nothing.',
       errors: {
-        types: [DrainInProgress, InvalidInput, NotFound, NotPermitted],
+        types: [DrainInProgress, HostBeingDeleted, InvalidInput, NotFound, NotPermitted],
         union: { name: 'DrainHostResult' },
       },
       args: { input: t.arg({ type: DrainHostInput, required: true }) },

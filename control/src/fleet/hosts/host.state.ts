@@ -117,29 +117,6 @@ export function hostConditions(host: HostFacts): HostCondition[] {
   return conditions;
 }
 
-/**
- * Sandboxes in a row that a host may fail to start before it is taken out of placement. Fewer takes out a
- * good host over a hiccup; more sends more sandboxes to a bad one.
- */
-export const MAX_CREATE_FAILURES = 3;
-
-/** What of a host changes when it has failed to start a sandbox, for a reason of its own. */
-export function afterCreateFailure(
-  host: Pick<HostFacts, 'createFailures' | 'createsFailingSince'>,
-  error: string,
-  now: Date,
-): Pick<HostFacts, 'createFailures' | 'lastCreateError' | 'createsFailingSince'> {
-  const createFailures = host.createFailures + 1;
-  return {
-    createFailures,
-    lastCreateError: error,
-    createsFailingSince: host.createsFailingSince ?? (createFailures >= MAX_CREATE_FAILURES ? now : null),
-  };
-}
-
-/** What of a host changes when a sandbox has started on it. */
-export const AFTER_CREATE_SUCCESS = { createFailures: 0, lastCreateError: null, createsFailingSince: null } as const;
-
 /** Whether new sandboxes may be placed on the host, capacity aside. */
 export function isSchedulable(host: HostFacts): boolean {
   return !hostConditions(host).some((condition) => condition.blocksPlacement);
