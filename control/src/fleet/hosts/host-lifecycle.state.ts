@@ -87,7 +87,7 @@ export function requestHost(host: HostState, request: HostRequest, now: Date): H
       return host.cordonedAt ? nothing : { changes: { cordonedAt: now } };
     case 'UNCORDON':
       // Also cancels a drain: it would have cordoned the host to no end.
-      return host.cordonedAt || host.drainingSince ? { changes: { cordonedAt: null, drainingSince: null } } : nothing;
+      return host.cordonedAt || host.drainingSince ? { changes: { cordonedAt: null } } : nothing;
     case 'DRAIN':
       if (host.drainingSince) return nothing;
       return { changes: { cordonedAt: host.cordonedAt ?? now, drainingSince: now } };
