@@ -23,15 +23,18 @@ export function withEnrolment(
   keys: SigningKeys,
 ): EnrolmentWorld {
   const log = silentLogger();
-  const { database, events, hub, hosts } = world;
+  const { database, events, hub, hosts, accounts } = world;
   const registrationTokenSeconds = 3_600;
   const lifetimes = { registrationTokenSeconds, accessTokenSeconds: 3_600, refreshTokenSeconds: 7_200 };
   const disconnect = (): void => {};
+  const issuer = new CredentialIssuer(keys, lifetimes);
+  const audit = new EnrolmentAudit(database, new AuditLog(connection, events.as(), log));
   const enrolment = new Enrolment({
     database,
     events,
-    issuer: new CredentialIssuer(keys, lifetimes),
-    audit: new EnrolmentAudit(database, new AuditLog(connection, events.as(), log)),
+    accounts,
+    issuer,
+    audit,
     disconnect,
     log,
   });
@@ -43,6 +46,6 @@ export function withEnrolment(
     agentUrl: () => 'http://control',
     registrationTokenSeconds,
   });
-  const departures = new Departures({ database, events, enrolment, disconnect });
+  const departures = new Departures({ database, events, enrolment, issuer, audit, disconnect });
   return Object.assign(world, { enrolment, tokens, departures });
 }

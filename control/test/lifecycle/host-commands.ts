@@ -23,6 +23,8 @@ interface ModelHost {
   /** Whether the token has been spent, by this machine. */
   spent: boolean;
   accessToken: string | null;
+  /** Of the request that was granted last. */
+  sequence: number;
   status: HostStatus;
   isCordoned: boolean;
   isReached: boolean;
@@ -111,7 +113,7 @@ async function create(model: HostModel, world: EnrolmentWorld, kind: HostKind): 
   const key = await newMachineKey();
   const { host, registrationToken: token } = created;
   model.hosts.push({
-    ...{ id: host.id, kind, key, token, spent: false, accessToken: null, status: 'PENDING' },
+    ...{ id: host.id, kind, key, token, spent: false, accessToken: null, sequence: 0, status: 'PENDING' },
     ...{ isCordoned: false, isReached: false, hasLeft: false, isQuarantined: false },
     ...{ isByocDisabled: false, isDeleted: false },
   });
@@ -130,10 +132,13 @@ const SPECS = hostSpecsSchema.parse({
 
 async function register(host: ModelHost, world: EnrolmentWorld): Promise<void> {
   if (host.spent) return;
-  const proof = await host.key.prove('register', host.token);
+  const sequence = host.sequence + 1;
+  const proof = await host.key.prove('register', host.token, sequence);
   const request = { token: host.token, publicKey: host.key.publicKey, proof, specs: SPECS, address: null };
+  if (host.kind === 'BYOC' && !world.isByoc)
+    return expect(world.enrolment.register(request)).rejects.toMatchObject({ code: 'FORBIDDEN' });
   host.accessToken = (await world.enrolment.register(request)).accessToken;
-  Object.assign(host, { spent: true, hasLeft: false, isQuarantined: false });
+  Object.assign(host, { sequence, spent: true, hasLeft: false, isQuarantined: false });
   if (!world.machines.has(host.id)) (await world.plugIn(host.id)).isConnected = false;
 }
 
@@ -238,8 +243,12 @@ export const hostCommands: fc.Arbitrary<HostCommand>[] = [
     if (accessToken === null) return;
     const proof = await key.prove('leave', accessToken);
     const isIn = await isLetIn(host, world);
-    const left = world.departures.leave({ accessToken, proof });
+    const left = world.departures.leave({ accessToken, proof, address: null });
+    // The answer to a goodbye may have been lost: said again it is granted again.
+    if (host.hasLeft) return left;
     if (!isIn) return expect(left).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
+    // Its owner has to say which of the two machines may go.
+    if (host.isQuarantined) return expect(left).rejects.toMatchObject({ code: 'CONFLICT' });
     await left;
     Object.assign(host, { status: 'UNREACHABLE', hasLeft: true, isReached: false, spent: true });
   }),

@@ -31,6 +31,7 @@ export class Machine {
   /** What it was told and has not got yet. */
   readonly #late: (() => Promise<unknown>)[] = [];
   readonly #disk = new Map<string, SandboxRecord>();
+  readonly #tombstones = new Map<string, number>();
   readonly #changed = new Set<string>();
   readonly #onRemove: (machine: Machine, sandboxId: string) => void;
   #containers = new SimulatedRuntime();
@@ -110,7 +111,7 @@ export class Machine {
     this.#boots += 1;
     const disk = this.#disk;
     const store = {
-      load: async () => [...disk.values()],
+      takeOver: async () => ({ records: [...disk.values()], damaged: [] }),
       save: async (record: SandboxRecord) => void disk.set(record.spec.id, record),
       has: (id: string) => disk.has(id),
       delete: async (id: string) => void disk.delete(id),
@@ -125,6 +126,11 @@ export class Machine {
     };
     this.#supervisor = new SandboxSupervisor({
       store: store as never,
+      tombstones: {
+        of: (id) => this.#tombstones.get(id),
+        bury: async (id, generation) =>
+          void this.#tombstones.set(id, Math.max(generation, this.#tombstones.get(id) ?? 0)),
+      },
       epoch: epoch as never,
       finder: { find: () => Promise.resolve({ runtime: this.#runtime() }) },
       bootId: `boot ${this.#boots}`,

@@ -114,7 +114,9 @@ export class Heartbeats {
       if (known) answer.resolve(known);
       else
         answer.reject(
-          new RookeryError('UNAUTHENTICATED', 'There is no such host any more.', { reason: 'TOKEN_UNKNOWN' }),
+          new RookeryError('UNAUTHENTICATED', 'There is no such host any more, or it has left.', {
+            reason: 'TOKEN_UNKNOWN',
+          }),
         );
     }
   }
@@ -134,7 +136,7 @@ export class Heartbeats {
         returning lease.host_id, lease.inventory_digest
       )
       select written.host_id as "hostId", written.inventory_digest as digest, hosts.status = 'ONLINE' as online
-      from written join hosts on hosts.id = written.host_id and hosts.deleted_at is null`.execute(
+      from written join hosts on hosts.id = written.host_id and hosts.deleted_at is null and hosts.left_at is null`.execute(
       this.#deps.database.query,
     );
     const returning = rows.filter(({ online }) => !online).map(({ hostId }) => hostId);

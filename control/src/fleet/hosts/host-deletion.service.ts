@@ -151,7 +151,7 @@ export class HostDeletion {
     const { database, events, convergence, disconnect, log } = this.#deps;
     for (const { id } of doomed) {
       await events.transaction('control', (tx, record) =>
-        transitionSandbox(tx, record, id, 'sandbox.destroy_requested', becauseOfHost),
+        transitionSandbox(tx, record, id, 'sandbox.destroy_requested', ifOn(hostId, becauseOfHost)),
       );
     }
     // Best effort: a host that is away cannot be asked, and is not waited for.
@@ -162,14 +162,17 @@ export class HostDeletion {
     // A transaction for each: one that held several would lock sandbox, host, sandbox, against the order of all others.
     for (const { id } of await allSandboxes(database.query, hostId)) {
       await events.transaction('control', (tx, record) =>
-        transitionSandbox(tx, record, id, 'sandbox.deleted', endWithHost),
+        transitionSandbox(tx, record, id, 'sandbox.deleted', ifOn(hostId, endWithHost)),
       );
     }
     await events.transaction('control', async (tx, record) => {
       const row = await markDeleted(tx, hostId);
       await revokeCredentials(tx, hostId);
+      await leaveNothingBehind(tx, hostId);
       if (row) await record([{ subject: 'HOST', change: 'DELETED', type: 'host.deleted', row }]);
     });
+    // On its own: whoever judges leases locks them before their hosts. What a crash leaves here, retention sweeps up.
+    await database.query.deleteFrom('HostLease').where('hostId', '=', hostId).execute();
     disconnect(hostId, CloseCode.HostDeleted, 'host deleted');
     this.#deps.pool.evict(hostId, CloseCode.HostDeleted, 'host deleted');
 
@@ -182,6 +185,7 @@ export class HostDeletion {
         'in',
         doomed.map(({ id }) => id),
       )
+      .where('hostId', '=', hostId)
       .execute();
   }
 }
@@ -203,6 +207,12 @@ function endWithHost(state: SandboxState): Transition {
     push: false,
   };
 }
+
+/** One that could not be started there has perhaps gone to another host since it was read; it has nothing to do with this one any more. */
+const ifOn =
+  (hostId: string, decide: (state: SandboxState) => Transition) =>
+  (row: SandboxRow): Transition =>
+    row.hostId === hostId ? decide(row) : { changes: {}, push: false };
 
 type Query = Pick<FleetTransaction, 'selectFrom'>;
 
@@ -236,6 +246,17 @@ async function markDeleted(tx: FleetTransaction, hostId: string): Promise<HostRo
     .where('id', '=', hostId)
     .returningAll()
     .executeTakeFirst();
+}
+
+/** What is only about a host that is there. Its row, its identity and its drains stay: they are told and read of. */
+async function leaveNothingBehind(tx: FleetTransaction, hostId: string): Promise<void> {
+  await tx.deleteFrom('Orphan').where('hostId', '=', hostId).execute();
+  await tx
+    .updateTable('HostDrain')
+    .set({ state: 'CANCELLED', finishedAt: new Date() })
+    .where('hostId', '=', hostId)
+    .where('state', '=', 'RUNNING')
+    .execute();
 }
 
 /**

@@ -73,7 +73,7 @@ const OBSERVATIONS: Record<
     becomes: () => ({ createFailures: 0, lastCreateError: null, createsFailingSince: null }),
   },
   DRAIN_ENDED: { becomes: () => ({ drainingSince: null }) },
-  DELETION_FINISHED: { becomes: () => ({ deletedAt: NOW, tunnelReplica: null }) },
+  DELETION_FINISHED: { becomes: () => ({ deletedAt: NOW, drainingSince: null, tunnelReplica: null }) },
 };
 
 const states = everyHostState();
@@ -138,7 +138,11 @@ describe('every state × every observation', () => {
   test.each(HOST_OBSERVATIONS)(
     '%s undoes nothing that people have decided, and places nothing on a host that left',
     (type) => {
-      const undone = { BYOC_ENABLED: 'byocDisabledAt', DRAIN_ENDED: 'drainingSince' }[type as string];
+      const undone = {
+        BYOC_ENABLED: 'byocDisabledAt',
+        DRAIN_ENDED: 'drainingSince',
+        DELETION_FINISHED: 'drainingSince',
+      }[type as string];
       const decided = (['cordonedAt', 'deletingAt', 'deletedAt', 'byocDisabledAt', 'drainingSince'] as const).filter(
         (field) => field !== undone,
       );
@@ -146,7 +150,9 @@ describe('every state × every observation', () => {
         wrong((host) => {
           const next = { ...host, ...observeHost(host, observation(type), NOW).changes };
           const isKept = decided.every((field) => host[field] === null || next[field] === EARLIER);
-          const isAway = next.leftAt === null || !isSchedulable({ ...next, runtimeName: 'runc', agentConditions: [] });
+          const isAway =
+            next.leftAt === null ||
+            !isSchedulable({ ...next, runtimeName: 'runc', agentVersion: null, agentConditions: [] });
           return isKept && isAway;
         }),
       ).toEqual([]);
@@ -160,7 +166,7 @@ test('a host that fails to start sandboxes is taken out at the third in a row, w
     ...{ registeredAt: EARLIER, cordonedAt: null, leftAt: null, deletingAt: null, deletedAt: null },
     ...{ quarantinedAt: null, drainingSince: null, byocDisabledAt: null },
     ...{ createFailures: 0, lastCreateError: null, createsFailingSince: null },
-    ...{ runtimeName: 'runc', agentConditions: [] },
+    ...{ runtimeName: 'runc', agentVersion: null, agentConditions: [] },
   };
   for (let failures = 1; failures <= MAX_CREATE_FAILURES; failures++) {
     expect(isSchedulable(host)).toBe(true);

@@ -11,7 +11,7 @@ import type { HostFacts, HostKind } from './host.state.ts';
  */
 
 /** The part of a host's row that its lifecycle reads and writes. */
-export interface HostState extends Omit<HostFacts, 'runtimeName' | 'agentConditions'> {
+export interface HostState extends Omit<HostFacts, 'runtimeName' | 'agentVersion' | 'agentConditions'> {
   readonly kind: HostKind;
   readonly registeredAt: Date | null;
   readonly deletedAt: Date | null;
@@ -87,7 +87,7 @@ export function requestHost(host: HostState, request: HostRequest, now: Date): H
       return host.cordonedAt ? nothing : { changes: { cordonedAt: now } };
     case 'UNCORDON':
       // Also cancels a drain: it would have cordoned the host to no end.
-      return host.cordonedAt || host.drainingSince ? { changes: { cordonedAt: null } } : nothing;
+      return host.cordonedAt || host.drainingSince ? { changes: { cordonedAt: null, drainingSince: null } } : nothing;
     case 'DRAIN':
       if (host.drainingSince) return nothing;
       return { changes: { cordonedAt: host.cordonedAt ?? now, drainingSince: now } };
@@ -134,7 +134,7 @@ export function observeHost(host: HostState, seen: HostObservation, now: Date): 
     case 'DRAIN_ENDED':
       return onlyChanged(host, { drainingSince: null });
     case 'DELETION_FINISHED':
-      return { changes: { deletedAt: now, tunnelReplica: null } };
+      return { changes: { deletedAt: now, drainingSince: null, tunnelReplica: null } };
   }
 }
 

@@ -56,6 +56,7 @@ export class HostPresence {
               .forUpdate('h'),
           )
           .where('status', '!=', 'ONLINE')
+          .where('leftAt', 'is', null)
           .returningAll()
           .execute();
         if (hosts.length === 0) return;

@@ -6,6 +6,7 @@ const NOW = new Date('2026-01-02T03:04:05Z');
 const newHost = (facts: Partial<HostFacts> = {}): HostFacts => ({
   status: 'ONLINE',
   runtimeName: 'runc',
+  agentVersion: null,
   agentConditions: [],
   tunnelReplica: 'replica',
   cordonedAt: null,
@@ -57,10 +58,20 @@ test('what an agent says about its runtime is shown in its own words, once', () 
   ]);
 });
 
-test.each(AGENT_CONDITION_TYPES)('memory pressure alone does not keep sandboxes away: %s', (type) => {
-  expect(isSchedulable(newHost({ agentConditions: [{ type, message: '' }] }))).toBe(type === 'MEMORY_PRESSURE');
+test.each(AGENT_CONDITION_TYPES)('memory pressure and a damaged record do not keep sandboxes away: %s', (type) => {
+  expect(isSchedulable(newHost({ agentConditions: [{ type, message: '' }] }))).toBe(
+    type === 'MEMORY_PRESSURE' || type === 'SANDBOX_RECORD_DAMAGED',
+  );
 });
 
 test('an unreachable host is not blamed for its tunnel as well', () => {
   expect(types({ status: 'UNREACHABLE', tunnelReplica: null })).toEqual(['HEARTBEAT_MISSED']);
+});
+
+test('an agent of another minor version is said to be, one that control cannot talk to takes no sandboxes', () => {
+  const skewed = newHost({ agentVersion: '0.2.0' });
+  expect(hostConditions(skewed)).toMatchObject([{ type: 'VERSION_SKEW', blocksPlacement: false }]);
+  expect(isSchedulable(skewed)).toBe(true);
+  expect(isSchedulable(newHost({ agentVersion: '0.0.9' }))).toBe(false);
+  expect(isSchedulable(newHost({ agentVersion: '1.0.0' }))).toBe(false);
 });

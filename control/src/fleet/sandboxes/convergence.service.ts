@@ -1,10 +1,11 @@
 import { RookeryError } from '@rookery/wire/errors.ts';
 import { inventoryDigest } from '@rookery/wire/inventory-digest.ts';
 import type { Logger } from '@rookery/wire/log.ts';
+import { validate as isUuid } from 'uuid';
 import type { SandboxRow } from '../tables.ts';
 import type { HostClientPool } from '../tunnels/host-client-pool.ts';
 import { ORPHAN_MIN_AGE_MS, readOrphans } from './orphan.state.ts';
-import { reconcile } from './reconcile.ts';
+import { reconcile, type SandboxBook } from './reconcile.ts';
 import type { SandboxBooks } from './sandbox.books.ts';
 import type { Inventory, ObservedSandbox } from './sandbox.report.ts';
 import { isEnded, markPushed, noteTrouble, type Absence, type Transition } from './sandbox.state.ts';
@@ -59,13 +60,9 @@ export class Convergence {
     this.#deps = deps;
   }
 
-  /**
-   * Pushes soon, without anyone waiting for it.
-   *
-   * @param hostId of the sandbox, where the caller knows it: saves looking it up when the host cannot be reached.
-   */
-  nudge(sandboxId: string, hostId?: string): void {
-    if (hostId === undefined || this.#deps.pool.get(hostId)) void this.push(sandboxId);
+  /** Pushes soon, without anyone waiting for it, through whichever replica is connected to the host. */
+  nudge(sandboxId: string): void {
+    void this.push(sandboxId);
   }
 
   /**
@@ -188,6 +185,16 @@ export class Convergence {
     return taken?.transition;
   }
 
+  /** Of some sandboxes, those that a host should have running. */
+  async toRun(hostId: string, sandboxIds: readonly string[]): Promise<string[]> {
+    const asked = new Set(sandboxIds.filter((id) => isUuid(id)));
+    const rows = await this.#deps.books.forInventory(hostId, [...asked]);
+    return rows
+      .filter((row) => asked.has(row.id) && row.hostId === hostId && !row.deletedAt && !isEnded(row.status))
+      .filter(({ desiredState }) => desiredState === 'RUNNING')
+      .map(({ id }) => id);
+  }
+
   /** A host says what some of its sandboxes are; what differs from what is wanted is pushed. */
   async report(hostId: string, sandboxes: readonly ObservedSandbox[]): Promise<void> {
     for (const sandbox of sandboxes) {
@@ -244,7 +251,7 @@ export class Convergence {
   /** What changes in the ordinary way is written together; what says something about the host as well, one by one. */
   async #takeAll(
     hostId: string,
-    rows: readonly SandboxRow[],
+    rows: readonly SandboxBook[],
     changed: ReadonlyMap<string, ObservedSandbox | Absence>,
   ): Promise<void> {
     const hasStarted = new Set(rows.filter(({ startedAt }) => startedAt !== null).map(({ id }) => id));
