@@ -32,7 +32,9 @@ const conditionLabels: Readonly<Record<string, string>> = {
   MEMORY_PRESSURE: 'Memory pressure',
   NOT_REGISTERED: 'Not registered yet',
   NO_RUNTIME: 'No runtime',
+  SANDBOX_RECORD_DAMAGED: 'Sandbox record damaged',
   TUNNEL_DOWN: 'Not connected',
+  VERSION_SKEW: 'Version skew',
 };
 
 export function hasCondition(host: Pick<Host, 'conditions'>, wanted: HostConditionType): boolean {

@@ -202,7 +202,9 @@ export type HostConditionType =
   | 'MEMORY_PRESSURE'
   | 'NOT_REGISTERED'
   | 'NO_RUNTIME'
-  | 'TUNNEL_DOWN';
+  | 'SANDBOX_RECORD_DAMAGED'
+  | 'TUNNEL_DOWN'
+  | 'VERSION_SKEW';
 
 /** NONE: no machine has registered. UNUSED: issued, and never used. WORKING: the agent can renew them by itself. EXPIRED: it can no longer. CLONED: two machines have used them, and neither can renew them until a new token decides. */
 export type HostCredentialsState =
@@ -590,6 +592,7 @@ export type DrainHostMutationVariables = Exact<{
 
 export type DrainHostMutation = { drainHost:
     | { __typename: 'DrainInProgress', message: string }
+    | { __typename: 'HostBeingDeleted', message: string }
     | { __typename: 'HostDrainStarted' }
     | { __typename: 'InvalidInput', message: string }
     | { __typename: 'NotFound', message: string }
@@ -705,6 +708,7 @@ export type ResumeSandboxMutationVariables = Exact<{
 
 
 export type ResumeSandboxMutation = { resumeSandbox:
+    | { __typename: 'HostDraining', message: string }
     | { __typename: 'NotFound', message: string }
     | { __typename: 'NotPermitted', message: string }
     | { __typename: 'SandboxNotResumable', message: string }
