@@ -67,6 +67,7 @@ describe('a fleet whose channels break at once', () => {
           measure: async () => measured,
           inventory: () => ({ epoch: 1, bootId: 'boot', digest: '', sandboxes: [] }),
           onAck: () => {},
+          exceedEpoch: () => false,
           spread: new ReconnectSpread(),
           log: silentLogger(),
         }),

@@ -225,7 +225,12 @@ export function agentChannelSchema(): GraphQLSchema {
       }),
     });
   const ReportSandboxesAck = builder.objectRef<{ epoch: number }>('ReportSandboxesAck').implement({
-    fields: (t) => ({ epoch: t.exposeFloat('epoch') }),
+    fields: (t) => ({
+      epoch: t.exposeFloat('epoch', {
+        description:
+          'The newest that control knows of. An agent that is below it, because its state directory is an older copy, goes on above it and reports again.',
+      }),
+    }),
   });
 
   builder.queryType({
@@ -293,12 +298,15 @@ export function agentChannelSchema(): GraphQLSchema {
         args: { input: t.arg({ type: ReportSandboxesInput, required: true }) },
         resolve: async (_root, { input }, context) => {
           const { hostId } = authenticated(context);
-          const { convergence } = context.services;
+          const { convergence, heartbeats } = context.services;
           const { epoch, full } = input;
           const sandboxes = input.sandboxes.map((sandbox) => observedSandboxSchema.parse({ ...sandbox, epoch }));
-          if (full) await convergence.reconcile(hostId, { epoch, sandboxes });
-          else await convergence.report(hostId, sandboxes);
-          return { epoch: input.epoch };
+          if (!full) {
+            await convergence.report(hostId, sandboxes);
+            return { epoch };
+          }
+          await convergence.reconcile(hostId, { epoch, sandboxes });
+          return { epoch: Math.max(epoch, await heartbeats.newestEpoch(hostId)) };
         },
       }),
     }),

@@ -138,7 +138,11 @@ describe('every state × every observation', () => {
   test.each(HOST_OBSERVATIONS)(
     '%s undoes nothing that people have decided, and places nothing on a host that left',
     (type) => {
-      const undone = { BYOC_ENABLED: 'byocDisabledAt', DRAIN_ENDED: 'drainingSince', DELETION_FINISHED: 'drainingSince' }[type as string];
+      const undone = {
+        BYOC_ENABLED: 'byocDisabledAt',
+        DRAIN_ENDED: 'drainingSince',
+        DELETION_FINISHED: 'drainingSince',
+      }[type as string];
       const decided = (['cordonedAt', 'deletingAt', 'deletedAt', 'byocDisabledAt', 'drainingSince'] as const).filter(
         (field) => field !== undone,
       );
