@@ -14,19 +14,25 @@ export class FleetReading {
   problem = $state.raw<Error | null>(null);
   /** When it was read last, by this browser's clock. */
   readAt = $state.raw<number | null>(null);
-  #reading = 0;
+  #busy = false;
+  #again = false;
 
+  /** One at a time: where an answer takes longer than the time between readings, it still arrives. */
   async read(): Promise<void> {
-    const reading = ++this.#reading;
+    this.#again = this.#busy;
+    if (this.#busy) return;
+    this.#busy = true;
     try {
       const { fleetHealth } = await query(FleetReportQuery, {});
-      if (reading !== this.#reading) return;
       this.value = fleetHealth ?? null;
       this.readAt = Date.now();
       this.loaded = true;
       this.problem = null;
     } catch (error) {
-      if (reading === this.#reading) this.problem = error instanceof Error ? error : new Error(String(error));
+      this.problem = error instanceof Error ? error : new Error(String(error));
+    } finally {
+      this.#busy = false;
     }
+    if (this.#again) void this.read();
   }
 }
