@@ -73,7 +73,7 @@ const OBSERVATIONS: Record<
     becomes: () => ({ createFailures: 0, lastCreateError: null, createsFailingSince: null }),
   },
   DRAIN_ENDED: { becomes: () => ({ drainingSince: null }) },
-  DELETION_FINISHED: { becomes: () => ({ deletedAt: NOW, drainingSince: null, tunnelReplica: null }) },
+  DELETION_FINISHED: { becomes: () => ({ deletedAt: NOW, tunnelReplica: null, drainingSince: null }) },
 };
 
 const states = everyHostState();

@@ -134,7 +134,7 @@ export function observeHost(host: HostState, seen: HostObservation, now: Date): 
     case 'DRAIN_ENDED':
       return onlyChanged(host, { drainingSince: null });
     case 'DELETION_FINISHED':
-      return { changes: { deletedAt: now, drainingSince: null, tunnelReplica: null } };
+      return onlyChanged(host, { deletedAt: now, tunnelReplica: null, drainingSince: null });
   }
 }
 
