@@ -52,6 +52,8 @@ export interface TestControl extends AsyncDisposable {
   refuseClaims: boolean;
   /** Signs that a host was deleted; by a key of its own unless one is given. */
   signDeletion(hostId: string, by?: { kid: string; privateKey: KeyObject }): string;
+  /** Sandboxes that have been paused or destroyed since. */
+  readonly unwanted: Set<string>;
   wantInventory: boolean;
   nextHeartbeatMs: number;
   reconnectSpreadMs: number;
@@ -119,6 +121,10 @@ export async function newTestControl(): Promise<TestControl> {
       authorize(context.authorization);
       heard.confirmed.push(String(context.authorization));
       return 'host-1';
+    },
+    sandboxesToRun({ ids }: { ids: string[] }, context: { authorization?: unknown }) {
+      authorize(context.authorization);
+      return ids.filter((id) => !control.unwanted.has(id));
     },
     registerHost({ input }: { input: Record<string, unknown> }) {
       heard.registrations.push(input);
@@ -237,6 +243,7 @@ export async function newTestControl(): Promise<TestControl> {
   const control: TestControl = {
     heard,
     revoked: new Set(),
+    unwanted: new Set(),
     tokens: new Set(['good-token']),
     refuseRefresh: undefined,
     lastSequence: undefined,

@@ -16,12 +16,16 @@ import { OciRuntimeFinder, type RuntimeFinder } from './runtime/runtime-finder.t
 import { ControlLossWatch } from './sandboxes/control-loss.ts';
 import { EpochCounter, SandboxStore } from './sandboxes/sandbox.store.ts';
 import { SandboxSupervisor } from './sandboxes/sandbox.supervisor.ts';
+import { Tombstones } from './sandboxes/tombstones.ts';
 import { createStateDir, removeUnfinishedWrites } from './state-dir/state-dir.ts';
 import { AgentRoot, agentServer } from './tunnel/agent.schema.ts';
 import { Tunnel } from './tunnel/tunnel.ts';
 
 /** How long work under way may go on when the agent stops, in ms. */
 const DRAIN_MS = 5_000;
+
+/** Sandboxes that a condition names; control keeps some hundred characters of it. */
+const MAX_NAMED = 5;
 
 export interface AgentDeps {
   readonly config: AgentConfig;
@@ -135,6 +139,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
     let report: (id: string) => void = () => {};
     const supervisor = new SandboxSupervisor({
       store: sandboxes,
+      tombstones: await Tombstones.open(state.tombstones),
       epoch,
       finder,
       bootId,
@@ -152,13 +157,14 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
             graceMs: config.controlLossGraceMs,
             policy: config.controlLoss,
             supervisor,
+            toRun: (ids) => channel.toRun(ids),
             log: supervisorLog,
           }),
         );
-    const channel = own(
+    const channel: ControlChannel = own(
       new ControlChannel({
         credentials: enrolment,
-        measure,
+        measure: async () => withDamage(await measure(), supervisor.damaged),
         inventory: () => supervisor.inventory(),
         onAck: () => {
           watch?.heard();
@@ -252,6 +258,18 @@ async function enrol(
   );
   // One that was just spent, or just refused, mends nothing.
   return { credentials, spareToken: how === 'saved' && !isOver ? wanted.token : undefined };
+}
+
+/** Adds to what the machine is that records of sandboxes were found damaged. */
+function withDamage(
+  measured: Awaited<ReturnType<typeof measureHost>>,
+  damaged: readonly string[],
+): Awaited<ReturnType<typeof measureHost>> {
+  if (damaged.length === 0) return measured;
+  const named = damaged.slice(0, MAX_NAMED).join(', ') + (damaged.length > MAX_NAMED ? ', …' : '');
+  const message = `The agent found the records of these sandboxes damaged when it started; control has told it anew what they should be, and the disk deserves a look: ${named}.`;
+  const { specs, load } = measured;
+  return { specs: { ...specs, conditions: [...specs.conditions, { type: 'SANDBOX_RECORD_DAMAGED', message }] }, load };
 }
 
 /** Removes what the deleted host still has, and then forgets that this machine was it. */

@@ -54,11 +54,13 @@ export class Site {
     this.fleet = new Fleet(api);
   }
 
-  static async start(story: Story): Promise<Site> {
+  /** @param settings of control, beside or instead of what these stories have. */
+  static async start(story: Story, settings: Readonly<Record<string, string>> = {}): Promise<Site> {
     const split = await SplitRookery.start(story, {
       ROOKERY_HOST_TOKEN_SECONDS: String(TOKEN_SECONDS),
       ROOKERY_HEARTBEAT_MS: '300',
       ROOKERY_UNREACHABLE_AFTER_MS: '4000',
+      ...settings,
     });
     const proxy = story.use(await FaultProxy.start(split.agentPort));
     return new Site(story, split, proxy, story.use(await Api.signIn(split.url, ADMIN_EMAIL, ADMIN_PASSWORD)));

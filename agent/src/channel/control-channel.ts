@@ -3,12 +3,14 @@ import { pause } from '../backoff.ts';
 import type { CredentialService } from '../enrolment/credential.service.ts';
 import type { HostLoad, HostSpecs } from '../host/host.ts';
 import type { Inventory } from '../sandboxes/inventory.ts';
-import { HEARTBEAT, REPORT_SANDBOXES } from './control.operations.ts';
+import { HEARTBEAT, REPORT_SANDBOXES, SANDBOXES_TO_RUN } from './control.operations.ts';
 import type {
   HeartbeatMutation,
   HeartbeatMutationVariables,
   ReportSandboxesMutation,
   ReportSandboxesMutationVariables,
+  SandboxesToRunQuery,
+  SandboxesToRunQueryVariables,
 } from './generated/control-operations.ts';
 import { ChannelError, ControlSession, type SessionEnd } from './control-session.ts';
 import { Reconnect, type ReconnectSpread } from './reconnect.ts';
@@ -68,6 +70,19 @@ export class ControlChannel implements AsyncDisposable {
   async reportAll(): Promise<void> {
     this.#report(true);
     await this.#reporting;
+  }
+
+  /**
+   * Of some sandboxes, those that control wants running.
+   *
+   * @throws {ChannelError} when it has not said so.
+   */
+  async toRun(ids: readonly string[]): Promise<ReadonlySet<string>> {
+    if (!this.#session) throw new ChannelError('UNAVAILABLE', 'there is no connection to control');
+    const answer = await this.#session.run<SandboxesToRunQuery, SandboxesToRunQueryVariables>(SANDBOXES_TO_RUN, {
+      ids: [...ids],
+    });
+    return new Set(answer.sandboxesToRun);
   }
 
   /** Drops the connection, which is dialled anew as soon as there are credentials that may be used. */

@@ -10,6 +10,7 @@ import { SimulatedRuntime } from '../runtime/simulated-runtime.ts';
 import { createStateDir, removeUnfinishedWrites, type StateDir } from '../state-dir/state-dir.ts';
 import { EpochCounter, SandboxStore } from './sandbox.store.ts';
 import { SandboxSupervisor } from './sandbox.supervisor.ts';
+import { Tombstones } from './tombstones.ts';
 
 const spec = { id: 'box', name: 'box', template: 'host', vcpus: 1, memoryMb: 128, diskMb: 64, timeoutSeconds: null };
 
@@ -24,6 +25,7 @@ beforeEach(async () => {
   runtime = new SimulatedRuntime();
   supervisor = new SandboxSupervisor({
     store: new SandboxStore(state.sandboxes, silentLogger()),
+    tombstones: await Tombstones.open(state.tombstones),
     epoch: await EpochCounter.open(state.epoch),
     finder: fixedRuntime(runtime),
     bootId: 'boot-1',

@@ -14,6 +14,8 @@ export interface StateDir {
   readonly requestSequence: string;
   readonly lock: string;
   readonly epoch: string;
+  /** Of sandboxes that were removed. */
+  readonly tombstones: string;
   /** One record per sandbox. */
   readonly sandboxes: string;
   /** Bundle, disk and root file system per container. */
@@ -33,6 +35,7 @@ export function stateDirAt(root: string): StateDir {
     requestSequence: join(root, 'request-sequence'),
     lock: join(root, 'agent.pid'),
     epoch: join(root, 'epoch'),
+    tombstones: join(root, 'tombstones'),
     sandboxes: join(root, 'sandboxes'),
     containers: join(root, 'containers'),
     runtimeState: join(root, 'oci'),

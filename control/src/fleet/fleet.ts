@@ -43,6 +43,7 @@ import type { PlacementStrategyName } from './placement/placement.ts';
 import { Placements } from './placement/placement.service.ts';
 import { Convergence } from './sandboxes/convergence.service.ts';
 import { SandboxTables } from './sandboxes/sandbox.books.ts';
+import { StartDeadlines } from './sandboxes/start-deadline.ts';
 import { ExecService } from './sandboxes/exec.service.ts';
 import { addSandboxOperations } from './sandboxes/sandbox-operations.schema.ts';
 import { addSandboxes } from './sandboxes/sandbox.schema.ts';
@@ -111,7 +112,7 @@ export function fleetSchema(): GraphQLSchema {
   const sandboxTypes = addSandboxes(builder, shared);
   addSandboxOperations(builder, sandboxTypes);
   addTeamFields(builder, shared, addHosts(builder, shared, sandboxTypes), sandboxTypes);
-  addHostOperations(builder, shared);
+  addHostOperations(builder, shared, sandboxTypes);
   addFleetHealth(builder, shared);
   addHostTokens(builder, shared);
   return builder.toSubGraphSchema({});
@@ -215,6 +216,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     presence,
     monitor,
     convergence,
+    startDeadlines: new StartDeadlines({ database, events, log: log.child({ part: 'start-deadline' }) }),
     deletion,
     drains,
     canaries,

@@ -11,7 +11,8 @@ export type AgentConditionInput = {
 export type AgentConditionType =
   | 'DISK_PRESSURE'
   | 'MEMORY_PRESSURE'
-  | 'NO_RUNTIME';
+  | 'NO_RUNTIME'
+  | 'SANDBOX_RECORD_DAMAGED';
 
 /** HOST: another host may do better. SANDBOX: what was asked for cannot be had. */
 export type ErrorCause =
@@ -100,7 +101,7 @@ export type RegisterHostInput = {
 };
 
 export type ReportSandboxesInput = {
-  /** Strictly growing per agent state directory; an older one than the last taken is ignored. */
+  /** A whole number, up to 2^53. Strictly growing per agent state directory; an older one than the last taken is ignored. */
   readonly epoch: number;
   /** True: this is everything the host has. False: only these changed. */
   readonly full: boolean;
@@ -144,6 +145,13 @@ export type ReportSandboxesMutationVariables = Exact<{
 
 
 export type ReportSandboxesMutation = { readonly reportSandboxes: { readonly epoch: number } };
+
+export type SandboxesToRunQueryVariables = Exact<{
+  ids: ReadonlyArray<string> | string;
+}>;
+
+
+export type SandboxesToRunQuery = { readonly sandboxesToRun: ReadonlyArray<string> };
 
 export type LeaveFleetMutationVariables = Exact<{
   input: LeaveFleetInput;

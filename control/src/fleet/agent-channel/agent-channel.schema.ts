@@ -174,9 +174,10 @@ export function agentChannelSchema(): GraphQLSchema {
   });
   const ReportSandboxesInput = builder.inputType('ReportSandboxesInput', {
     fields: (t) => ({
-      epoch: t.int({
+      epoch: t.float({
         required: true,
-        description: 'Strictly growing per agent state directory; an older one than the last taken is ignored.',
+        description:
+          'A whole number, up to 2^53. Strictly growing per agent state directory; an older one than the last taken is ignored.',
       }),
       full: t.boolean({
         required: true,
@@ -225,7 +226,7 @@ export function agentChannelSchema(): GraphQLSchema {
     });
   const ReportSandboxesAck = builder.objectRef<{ epoch: number }>('ReportSandboxesAck').implement({
     fields: (t) => ({
-      epoch: t.exposeInt('epoch', {
+      epoch: t.exposeFloat('epoch', {
         description:
           'The newest that control knows of. An agent that is below it, because its state directory is an older copy, goes on above it and reports again.',
       }),
@@ -237,6 +238,13 @@ export function agentChannelSchema(): GraphQLSchema {
       hostId: t.id({
         description: 'The host that the caller is authenticated as.',
         resolve: (_root, _args, context) => authenticated(context).hostId,
+      }),
+      sandboxesToRun: t.idList({
+        description:
+          'Of these sandboxes, those that the host should have running now. Asked before it resumes what it has paused by its own policy.',
+        args: { ids: t.arg.idList({ required: true }) },
+        resolve: (_root, { ids }, context) =>
+          context.services.convergence.toRun(authenticated(context).hostId, ids.map(String)),
       }),
     }),
   });

@@ -6,6 +6,7 @@ import type { CredentialIssuer } from '../enrolment/credential.issuer.ts';
 import type { EnrolmentAudit } from '../enrolment/enrolment.audit.ts';
 import { lockHost, touchHost } from '../enrolment/enrolment.rows.ts';
 import type { Enrolment } from '../enrolment/enrolment.service.ts';
+import { observeHost } from '../hosts/host-lifecycle.state.ts';
 import { revokeCredentials } from '../enrolment/registration-token.ts';
 import { STATUSES_THAT_GO_MISSING } from '../sandboxes/sandbox.state.ts';
 import type { FleetDatabase, FleetEvents } from '../tables.ts';
@@ -82,7 +83,7 @@ export class Departures {
       if (known.quarantinedAt) throw quarantined();
       // With its token: one that was spent would let the same key ask again for credentials that are over.
       await revokeCredentials(tx, hostId);
-      const row = await touchHost(tx, known, { status: 'UNREACHABLE', leftAt: new Date(), tunnelReplica: null });
+      const row = await touchHost(tx, known, observeHost(known, { type: 'LEFT' }, new Date()).changes);
       await record([{ subject: 'HOST', change: 'UPDATED', type: 'host.left', row }]);
     });
     await audit.succeeded('host.leave', hostId, address);

@@ -1,4 +1,5 @@
 import type { Selectable } from 'kysely';
+import { observeHost } from '../hosts/host-lifecycle.state.ts';
 import { specsToColumns, type HostSpecs } from '../hosts/host.specs.ts';
 import type { FleetTables, FleetTransaction, HostRow } from '../tables.ts';
 
@@ -76,9 +77,7 @@ export async function enrolHost(tx: FleetTransaction, host: HostRow, specs: Host
   await tx.updateTable('Sandbox').set({ observedEpoch: 0 }).where('hostId', '=', host.id).execute();
   return touchHost(tx, host, {
     ...specsToColumns(specs),
-    registeredAt: host.registeredAt ?? now,
-    quarantinedAt: null,
-    leftAt: null,
+    ...observeHost(host, { type: 'JOINED' }, now).changes,
   });
 }
 

@@ -4,6 +4,7 @@ import type { Logger } from '@rookery/wire/log.ts';
 import { sha256 } from '@rookery/wire/secrets.ts';
 import { randomUUID } from 'node:crypto';
 import type { Record as RecordChanges } from '../../kernel/events/event-log.ts';
+import { observeHost } from '../hosts/host-lifecycle.state.ts';
 import type { HostSpecs } from '../hosts/host.specs.ts';
 import type { AccountsPort } from '../../kernel/ports.ts';
 import type { FleetDatabase, FleetEvents, FleetTransaction, HostRow } from '../tables.ts';
@@ -356,7 +357,7 @@ export class Enrolment {
       })
       .where('hostId', '=', host.id)
       .execute();
-    const row = await touchHost(tx, host, { quarantinedAt: now });
+    const row = await touchHost(tx, host, observeHost(host, { type: 'CLONED' }, now).changes);
     const type = cause === 'REFRESH_REUSED' ? 'host.refresh_reuse' : 'host.second_machine';
     await record([{ subject: 'HOST', change: 'UPDATED', type, row }]);
   }

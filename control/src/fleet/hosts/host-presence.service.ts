@@ -3,6 +3,7 @@ import { HOST_LOST_REASON, STATUSES_THAT_GO_MISSING } from '../sandboxes/sandbox
 import { TOGETHER_LEASES, type Evidence } from '../monitor/monitor.state.ts';
 import type { Term } from '../../kernel/leadership.ts';
 import type { FleetDatabase, FleetEvents, FleetTransaction, HostRow } from '../tables.ts';
+import { observeHost } from './host-lifecycle.state.ts';
 import { specsToColumns, type HostSpecs } from './host.specs.ts';
 
 /** Rows declared lost or back in one transaction; more holds more row locks at once and blocks the process for longer while their events are made. */
@@ -24,7 +25,7 @@ export class HostPresence {
   async describe(hostId: string, specs: HostSpecs): Promise<void> {
     const fields = specsToColumns(specs);
     await this.#update(hostId, 'host.described', (host) =>
-      Object.entries(fields).some(([field, value]) => !same(value, host[field as keyof HostRow])) ? fields : undefined,
+      Object.entries(fields).some(([field, value]) => !same(value, host[field as keyof HostRow])) ? fields : {},
     );
   }
 
@@ -48,6 +49,7 @@ export class HostPresence {
               .where('h.id', 'in', batch)
               .where('h.status', '!=', 'ONLINE')
               .where('h.deletedAt', 'is', null)
+              // What is heard of one that has left was said before its goodbye.
               .where('h.leftAt', 'is', null)
               // In one order, so that two replicas that do this at once cannot lock each other out.
               .orderBy('h.id')
@@ -71,9 +73,8 @@ export class HostPresence {
    * @returns false when there is no such host any more.
    */
   async tunnelReady(hostId: string): Promise<boolean> {
-    return this.#update(hostId, 'host.tunnel_up', (host) =>
-      host.tunnelReplica === this.#replicaId ? undefined : { tunnelReplica: this.#replicaId },
-    );
+    const seen = { type: 'TUNNEL_UP', replicaId: this.#replicaId } as const;
+    return this.#update(hostId, 'host.tunnel_up', (host) => observeHost(host, seen, new Date()).changes);
   }
 
   /**
@@ -90,6 +91,7 @@ export class HostPresence {
       .select('id')
       .where('id', 'in', hostIds)
       .where('tunnelReplica', 'is distinct from', this.#replicaId)
+      .where('leftAt', 'is', null)
       .where('deletedAt', 'is', null)
       .execute();
     for (const { id } of wrong) await this.tunnelReady(id);
@@ -98,9 +100,8 @@ export class HostPresence {
 
   /** The tunnel that this process held is gone; one that another replica took over in the meantime is left alone. */
   async tunnelLost(hostId: string): Promise<void> {
-    await this.#update(hostId, 'host.tunnel_down', (host) =>
-      host.tunnelReplica === this.#replicaId ? { tunnelReplica: null } : undefined,
-    );
+    const seen = { type: 'TUNNEL_DOWN', replicaId: this.#replicaId } as const;
+    await this.#update(hostId, 'host.tunnel_down', (host) => observeHost(host, seen, new Date()).changes);
   }
 
   /**
@@ -122,11 +123,12 @@ export class HostPresence {
       )
       .execute();
     for (const { id, tunnelReplica } of orphaned) {
+      // Only that of the dead one: the host may have dialled another replica meanwhile.
+      const seen = { type: 'TUNNEL_DOWN', replicaId: tunnelReplica as string } as const;
       await this.#update(
         id,
         'host.tunnel_down',
-        // Only that of the dead one: the host may have dialled another replica meanwhile.
-        (host) => (host.tunnelReplica === tunnelReplica ? { tunnelReplica: null } : undefined),
+        (host) => observeHost(host, seen, new Date()).changes,
         (tx) => term.fence(tx),
       );
     }
@@ -273,7 +275,7 @@ export class HostPresence {
   async #update(
     hostId: string,
     type: string,
-    change: (host: HostRow) => Partial<HostRow> | undefined,
+    change: (host: HostRow) => Partial<HostRow>,
     first: (tx: FleetTransaction) => Promise<void> = async () => {},
   ): Promise<boolean> {
     return this.#events.transaction(`host:${hostId}`, async (tx, record) => {
@@ -285,8 +287,9 @@ export class HostPresence {
         .where('deletedAt', 'is', null)
         .forUpdate()
         .executeTakeFirst();
-      const changes = host && change(host);
-      if (!changes) return host !== undefined;
+      if (!host) return false;
+      const changes = change(host);
+      if (Object.keys(changes).length === 0) return true;
       const row = await tx
         .updateTable('Host')
         .set({ ...changes, revision: host.revision + 1 })

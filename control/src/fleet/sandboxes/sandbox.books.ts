@@ -23,7 +23,10 @@ export interface SandboxBooks {
   find(sandboxId: string): Promise<SandboxRow | undefined>;
   /** The host's rows, and whatever else is known of the given sandboxes: deleted ones, those of other hosts. */
   forInventory(hostId: string, sandboxIds: readonly string[]): Promise<SandboxBook[]>;
-  /** Sandboxes on these hosts that are not yet what they should be. */
+  /**
+   * Sandboxes on these hosts that are not yet what they should be; when there are more than `limit`, of each host
+   * as many as of any other, and others the next time.
+   */
   unsettled(hostIds: readonly string[], limit: number): Promise<Pick<SandboxRow, 'id' | 'hostId'>[]>;
   /** See {@link transitionSandbox}. */
   transition(
@@ -72,22 +75,27 @@ export class SandboxTables implements SandboxBooks {
   }
 
   unsettled(hostIds: readonly string[], limit: number): Promise<Pick<SandboxRow, 'id' | 'hostId'>[]> {
-    return this.#database.query
-      .selectFrom('Sandbox')
-      .select(['id', 'hostId'])
-      .where('hostId', '=', sql<string>`any(${hostIds}::uuid[])`)
-      .where('deletedAt', 'is', null)
-      .where((eb) =>
-        eb.or([
-          eb('desiredState', '=', 'DESTROYED'),
-          eb.and([eb('desiredState', '=', 'RUNNING'), eb('status', 'in', ['PAUSED', 'RESUMING'])]),
-          eb.and([eb('desiredState', '=', 'PAUSED'), eb('status', '=', 'PAUSING')]),
-          eb.and([eb('status', 'not in', ENDED_STATUSES), eb('observedGeneration', '<', eb.ref('generation'))]),
-        ]),
-      )
-      .orderBy('id')
-      .limit(limit)
-      .execute();
+    return (
+      this.#database.query
+        .selectFrom('Sandbox')
+        .select(['id', 'hostId'])
+        .select(sql<string>`row_number() over (partition by host_id order by random())`.as('turn'))
+        .where('hostId', '=', sql<string>`any(${hostIds}::uuid[])`)
+        .where('deletedAt', 'is', null)
+        .where((eb) =>
+          eb.or([
+            eb('desiredState', '=', 'DESTROYED'),
+            eb.and([eb('desiredState', '=', 'RUNNING'), eb('status', 'in', ['PAUSED', 'RESUMING'])]),
+            eb.and([eb('desiredState', '=', 'PAUSED'), eb('status', '=', 'PAUSING')]),
+            eb.and([eb('status', 'not in', ENDED_STATUSES), eb('observedGeneration', '<', eb.ref('generation'))]),
+          ]),
+        )
+        // Of a thousand hosts with trouble, and of a thousand sandboxes of one, it must not be the same ones every time.
+        .orderBy('turn')
+        .orderBy(sql`random()`)
+        .limit(limit)
+        .execute()
+    );
   }
 
   transition(actor: Actor, sandboxId: string, type: string | ((row: SandboxRow) => string), decide: Decide) {
