@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { StartupError } from '@rookery/wire/errors.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { acquireLock } from '@rookery/wire/process-lock.ts';
@@ -42,7 +43,7 @@ export interface AgentDeps {
 /** A running agent; disposing stops it, and keeps or pauses its sandboxes as configured. */
 export interface Agent extends AsyncDisposable {
   readonly hostId: string;
-  /** Resolves when control has acknowledged a heartbeat and the tunnel has been up. */
+  /** Resolves when control has acknowledged a heartbeat and asked something through the tunnel. */
   readonly online: Promise<void>;
   /** Resolves when control has acknowledged a heartbeat. */
   readonly heard: Promise<void>;
@@ -103,13 +104,16 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
       }))());
     const { credentials, spareToken } = await enrol(deps, store, registrant);
     const bootId = await readBootId();
+    const machineId = await readMachineId(config.machineId);
+    // Never on disk: a copy of everything that is there has another one.
+    const instance = randomUUID();
     const enrolment = own(
       new CredentialService({
         initial: credentials,
         initialStatus: await store.loadStatus(),
         registrant: await registrant(),
         bootId,
-        machineId: await readMachineId(config.machineId),
+        machineId,
         store,
         retryCapMs: config.retryCapMs,
         spareToken,
@@ -146,6 +150,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
         credentials: enrolment,
         measure,
         inventory: () => supervisor.inventory(),
+        instance,
         onAck: () => {
           watch.heard();
           online.heartbeat();
@@ -161,8 +166,8 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
       : own(
           new Tunnel({
             credentials: enrolment,
-            server: agentServer(new AgentRoot(supervisor), log.child({ part: 'tunnel' })),
-            onUp: online.tunnel,
+            server: agentServer(new AgentRoot(supervisor, instance), log.child({ part: 'tunnel' }), online.tunnel),
+            identity: { instance, bootId, machineId },
             spread,
             log: log.child({ part: 'tunnel' }),
           }),
@@ -257,7 +262,7 @@ async function windDown(supervisor: SandboxSupervisor, config: AgentConfig, log:
   clearTimeout(deadline);
 }
 
-/** The two signs of being online: control has acknowledged a heartbeat, and the tunnel has been up. */
+/** The two signs of being online: control has acknowledged a heartbeat, and has asked something through the tunnel. */
 function onlineSign() {
   let heartbeat: () => void = () => {};
   let tunnel: () => void = () => {};

@@ -28,6 +28,8 @@ export interface ChannelDeps {
   readonly credentials: CredentialService;
   readonly measure: () => Promise<{ specs: HostSpecs; load: HostLoad }>;
   readonly inventory: () => Inventory;
+  /** Names this process to control. */
+  readonly instance: string;
   /** A heartbeat was acknowledged. */
   readonly onAck: () => void;
   /** Told what control asks for. */
@@ -166,7 +168,8 @@ export class ControlChannel implements AsyncDisposable {
     const { measure, inventory } = this.#deps;
     const { specs, load } = await measure();
     const { digest, sandboxes } = inventory();
-    const input = { specs, ...load, inventoryDigest: digest, sandboxCount: sandboxes.length };
+    const { instance } = this.#deps;
+    const input = { instance, specs, ...load, inventoryDigest: digest, sandboxCount: sandboxes.length };
     return (await session.run<HeartbeatMutation, HeartbeatMutationVariables>(HEARTBEAT, { input })).heartbeat;
   }
 
@@ -192,7 +195,7 @@ export class ControlChannel implements AsyncDisposable {
     if (!full && chosen.length === 0) return;
     try {
       await session.run<ReportSandboxesMutation, ReportSandboxesMutationVariables>(REPORT_SANDBOXES, {
-        input: { epoch, full, sandboxes: chosen },
+        input: { instance: this.#deps.instance, epoch, full, sandboxes: chosen },
       });
     } catch (err) {
       for (const id of taken) this.#changed.add(id);

@@ -43,16 +43,23 @@ interface ExecInput extends Omit<ExecRequest, 'cwd' | 'env' | 'stdin' | 'maxOutp
 /** The resolvers of the private schema, one method per root field: graphql-js finds them on its root value. */
 export class AgentRoot {
   readonly #supervisor: SandboxSupervisor;
+  readonly #instance: string;
   /** Of the streams that are open, by the names that control has given them. */
   readonly #windows = new Map<string, SendWindow>();
 
-  constructor(supervisor: SandboxSupervisor) {
+  /** @param instance names this process to control. */
+  constructor(supervisor: SandboxSupervisor, instance: string) {
     this.#supervisor = supervisor;
+    this.#instance = instance;
   }
 
-  inventory(): Omit<Inventory, 'sandboxes'> & { sandboxes: DatedSandbox[] } {
+  inventory(): Omit<Inventory, 'sandboxes'> & { instance: string; sandboxes: DatedSandbox[] } {
     const inventory = this.#supervisor.inventory();
-    return { ...inventory, sandboxes: inventory.sandboxes.map((sandbox) => ({ ...sandbox, epoch: inventory.epoch })) };
+    return {
+      ...inventory,
+      instance: this.#instance,
+      sandboxes: inventory.sandboxes.map((sandbox) => ({ ...sandbox, epoch: inventory.epoch })),
+    };
   }
 
   async applySandbox({
@@ -133,8 +140,12 @@ let documents: DocumentCache | undefined;
 /** One schema for all agents of a process: a simulation has thousands. */
 const sharedDocuments = (): DocumentCache => (documents ??= new DocumentCache(buildSchema(AGENT_SDL)));
 
-/** The graphql-ws server that control talks to through the tunnel. */
-export function agentServer(root: AgentRoot, log: Logger): Server {
+/**
+ * The graphql-ws server that control talks to through the tunnel.
+ *
+ * @param onAsked called when control asks something: the tunnel is admitted.
+ */
+export function agentServer(root: AgentRoot, log: Logger, onAsked: () => void = () => {}): Server {
   const guarded = guardedSocketOptions(sharedDocuments(), log, () => ({}));
   return makeServer({
     ...guarded,
@@ -143,6 +154,7 @@ export function agentServer(root: AgentRoot, log: Logger): Server {
     subscribe,
     // No check of who is there: we have dialled, and TLS has said whom.
     async onSubscribe(socket, id, payload) {
+      onAsked();
       const args = await guarded.onSubscribe?.(socket as never, id, payload);
       return args && 'document' in args ? { ...args, rootValue: root } : args;
     },

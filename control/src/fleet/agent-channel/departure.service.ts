@@ -5,6 +5,7 @@ import { compactVerify, importJWK } from 'jose';
 import type { Enrolment } from '../enrolment/enrolment.service.ts';
 import { revokeCredentials } from '../enrolment/registration-token.ts';
 import { STATUSES_THAT_GO_MISSING } from '../sandboxes/sandbox.state.ts';
+import { endOfTunnels } from '../tunnels/tunnel.books.ts';
 import type { FleetDatabase, FleetEvents } from '../tables.ts';
 
 /** How long the answer to a goodbye has to be on its way before the host's connections are cut, in ms. */
@@ -63,7 +64,7 @@ export class Departures {
       await revokeCredentials(tx, hostId);
       const row = await tx
         .updateTable('Host')
-        .set({ status: 'UNREACHABLE', leftAt: new Date(), tunnelReplica: null, revision: known.revision + 1 })
+        .set({ status: 'UNREACHABLE', leftAt: new Date(), ...endOfTunnels(known), revision: known.revision + 1 })
         .where('id', '=', hostId)
         .returningAll()
         .executeTakeFirstOrThrow();

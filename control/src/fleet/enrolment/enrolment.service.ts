@@ -7,6 +7,7 @@ import type { Selectable } from 'kysely';
 import type { Record as RecordChanges } from '../../kernel/events/event-log.ts';
 import { specsToColumns, type HostSpecs } from '../hosts/host.specs.ts';
 import type { FleetDatabase, FleetEvents, FleetTables, FleetTransaction, HostRow } from '../tables.ts';
+import { endOfTunnels } from '../tunnels/tunnel.books.ts';
 import type { CredentialIssuer, HostCredentials } from './credential.issuer.ts';
 import {
   decideRefresh,
@@ -56,6 +57,8 @@ export interface EnrolmentDeps {
   readonly audit: EnrolmentAudit;
   /** Cuts every socket of a host. */
   readonly disconnect: (hostId: string, code: CloseCode, reason: string) => void;
+  /** Cuts the tunnel of a host, and not its channel: in quarantine its lease goes on. */
+  readonly cutTunnel: (hostId: string, code: CloseCode, reason: string) => void;
   readonly log: Logger;
 }
 
@@ -273,6 +276,32 @@ export class Enrolment {
     });
   }
 
+  /**
+   * Two agents that are both alive say that they are this host.
+   *
+   * @param generation of the tunnel that the first is connected by.
+   * @returns false when that tunnel is not the host's any more, so that nothing is proven.
+   */
+  async secondAgent(
+    hostId: string,
+    generation: number,
+    incumbent: Pick<Machine, 'bootId' | 'address'>,
+    rival: Machine,
+  ): Promise<boolean> {
+    return this.#deps.events.transaction(`host:${hostId}`, async (tx, record) => {
+      const { host, identity } = await lockHost(tx, hostId);
+      if (!host || !identity || host.deletedAt || host.quarantinedAt || host.tunnelGeneration !== generation)
+        return false;
+      await tx
+        .updateTable('HostIdentity')
+        .set({ ...incumbent, seenAt: new Date() })
+        .where('hostId', '=', hostId)
+        .execute();
+      await this.#quarantine(tx, record, host, 'SECOND_AGENT', rival);
+      return true;
+    });
+  }
+
   /** Of hosts that proved themselves some time ago, those whose proof still counts. One query, whatever their number. */
   async stillStanding(hosts: readonly AuthenticatedHost[]): Promise<Set<AuthenticatedHost>> {
     if (hosts.length === 0) return new Set();
@@ -326,11 +355,18 @@ export class Enrolment {
       })
       .where('hostId', '=', host.id)
       .execute();
-    const row = await touchHost(tx, host, { quarantinedAt: now });
-    const type = cause === 'REFRESH_REUSED' ? 'host.refresh_reuse' : 'host.second_machine';
-    await record([{ subject: 'HOST', change: 'UPDATED', type, row }]);
+    const row = await touchHost(tx, host, { quarantinedAt: now, ...endOfTunnels(host) });
+    await record([{ subject: 'HOST', change: 'UPDATED', type: QUARANTINE_EVENTS[cause], row }]);
+    // Other replicas, and this one if it comes too early, close theirs when they compare them with the books.
+    setImmediate(() => this.#deps.cutTunnel(host.id, CloseCode.SecondAgent, 'two agents say that they are this host'));
   }
 }
+
+const QUARANTINE_EVENTS: Record<QuarantineCause, string> = {
+  REFRESH_REUSED: 'host.refresh_reuse',
+  SECOND_AGENT: 'host.second_agent',
+  SECOND_MACHINE: 'host.second_machine',
+};
 
 /** Locks a host, which whoever changes something of its own does first, and reads its identity. */
 async function lockHost(
@@ -392,6 +428,8 @@ async function enrolHost(tx: FleetTransaction, host: HostRow, specs: HostSpecs, 
     ...specsToColumns(specs),
     registeredAt: host.registeredAt ?? now,
     quarantinedAt: null,
+    // What is open was opened with credentials that are over.
+    ...endOfTunnels(host),
   });
 }
 

@@ -221,7 +221,12 @@ async function liveSandboxes(query: Query, hostId: string): Promise<SandboxRow[]
 async function markDeleted(tx: FleetTransaction, hostId: string): Promise<HostRow | undefined> {
   return tx
     .updateTable('Host')
-    .set(({ eb }) => ({ deletedAt: new Date(), tunnelReplica: null, revision: eb('revision', '+', 1) }))
+    .set(({ eb }) => ({
+      deletedAt: new Date(),
+      tunnelHolder: null,
+      tunnelReplica: null,
+      revision: eb('revision', '+', 1),
+    }))
     .where('id', '=', hostId)
     .where('deletedAt', 'is', null)
     .returningAll()

@@ -45,13 +45,9 @@ export class Convergence {
     this.#deps = deps;
   }
 
-  /**
-   * Pushes soon, without anyone waiting for it.
-   *
-   * @param hostId of the sandbox, where the caller knows it: saves looking it up when the host cannot be reached.
-   */
-  nudge(sandboxId: string, hostId?: string): void {
-    if (hostId === undefined || this.#deps.pool.get(hostId)) void this.push(sandboxId);
+  /** Pushes soon, without anyone waiting for it. */
+  nudge(sandboxId: string): void {
+    void this.push(sandboxId);
   }
 
   /** The same for many: some of them at a time. */
@@ -120,8 +116,8 @@ export class Convergence {
     if (proven.length === 0) return 0;
     const hostIds = await books.hostsWithOrphans(proven, new Date(Date.now() - orphanMinAgeMs));
     await inBatches(hostIds, PUSHES_PER_HOST, async (hostId) => {
-      const inventory = await pool
-        .get(hostId)
+      const host = await pool.find(hostId);
+      const inventory = await host
         ?.inventory(INVENTORY_DEADLINE_MS)
         .catch((err: unknown) => void log.info({ hostId, err }, 'a host with orphans could not be read again'));
       if (inventory) await this.reconcile(hostId, inventory);

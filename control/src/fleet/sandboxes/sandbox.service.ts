@@ -113,7 +113,7 @@ export class SandboxService {
       return winner;
     });
     if (sandbox.requestHash !== requestHash) throw new IdempotencyKeyReused();
-    this.#deps.convergence.nudge(sandbox.id, sandbox.hostId);
+    this.#deps.convergence.nudge(sandbox.id);
     return this.#withCursor(sandbox);
   }
 

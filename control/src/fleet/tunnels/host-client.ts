@@ -6,12 +6,13 @@ import type { Client } from 'graphql-ws';
 import { randomUUID } from 'node:crypto';
 import type { z } from 'zod';
 import {
+  identitySchema,
   inventorySchema,
   observedSandboxSchema,
   type Inventory,
   type ObservedSandbox,
 } from '../sandboxes/sandbox.report.ts';
-import { ACKNOWLEDGE_STREAM, APPLY_SANDBOX, EXEC, INVENTORY, REMOVE_SANDBOX } from './agent.operations.ts';
+import { ACKNOWLEDGE_STREAM, APPLY_SANDBOX, EXEC, IDENTITY, INVENTORY, REMOVE_SANDBOX } from './agent.operations.ts';
 import type {
   AcknowledgeStreamMutation,
   AcknowledgeStreamMutationVariables,
@@ -19,6 +20,8 @@ import type {
   ApplySandboxMutationVariables,
   ExecInput,
   ExecSubscription,
+  IdentityQuery,
+  IdentityQueryVariables,
   InventoryQuery,
   InventoryQueryVariables,
   RemoveSandboxMutation,
@@ -64,6 +67,12 @@ export class HostClient {
   async inventory(deadlineMs: number): Promise<Inventory> {
     const answer = await this.#request<InventoryQuery, InventoryQueryVariables>(INVENTORY, {}, deadlineMs);
     return checked(inventorySchema, answer.inventory);
+  }
+
+  /** Which agent process answers, and since which boot of its machine. */
+  async identity(deadlineMs: number): Promise<{ readonly instance: string; readonly bootId: string }> {
+    const answer = await this.#request<IdentityQuery, IdentityQueryVariables>(IDENTITY, {}, deadlineMs);
+    return checked(identitySchema, answer.inventory);
   }
 
   /** Converges one sandbox; answers with what is there when it is done. */
