@@ -194,6 +194,8 @@ export class ScriptedAgent implements AsyncDisposable {
   epoch = 1;
   /** As long as it is one process; a test that restarts the agent names another. */
   instance = randomUUID() as string;
+  /** Whether it says that commands have begun. */
+  begins = true;
   /** Whether it answers control at all. */
   isSilent = false;
   readonly key: MachineKey;
@@ -274,7 +276,8 @@ export class ScriptedAgent implements AsyncDisposable {
           },
         },
         subscription: {
-          exec: ({ input }: { input: ExecInput }) => mapIterator(this.onExec(input), (event) => ({ exec: event })),
+          exec: ({ input }: { input: ExecInput }) =>
+            mapIterator(this.begins ? begun(this.onExec(input)) : this.onExec(input), (event) => ({ exec: event })),
         },
       },
       onError: (_socket, _id, _payload, errors) => errors.map((error) => publicError(error, silentLogger())),
@@ -341,6 +344,29 @@ export class ScriptedAgent implements AsyncDisposable {
     const sandboxes = [...this.sandboxes.values()].map((sandbox) => ({ ...sandbox, epoch }));
     return { epoch, instance: this.instance, bootId: SPECS.bootId, digest: '', sandboxes };
   }
+}
+
+/** A command that says that it has begun before anything else, unless it fails at once. */
+function begun(events: AsyncIterator<ScriptedExecEvent>): AsyncIterator<ScriptedExecEvent> {
+  let first: Promise<IteratorResult<ScriptedExecEvent>> | undefined;
+  let said = false;
+  return {
+    async next() {
+      if (said) {
+        const step = first ?? events.next();
+        first = undefined;
+        return step;
+      }
+      said = true;
+      first = events.next();
+      await Promise.race([first, new Promise((resolve) => setImmediate(resolve))]);
+      return { done: false, value: { ...exit(null), kind: 'STARTED', timedOut: null, truncated: null } };
+    },
+    async return() {
+      await events.return?.();
+      return { done: true, value: undefined };
+    },
+  };
 }
 
 export const running = (id: string, generation: number): ObservedSandbox => ({

@@ -21,8 +21,11 @@ const MAX_WINDOW_BYTES = 16 * 1024 * 1024;
 /** What is, and as of which epoch. */
 type DatedSandbox = ObservedSandbox & { readonly epoch: number };
 
+/** What a stream of a command says; that it has begun, before everything else. */
+type StreamEvent = ExecEvent | { readonly kind: 'STARTED' };
+
 interface ExecEventPayload {
-  readonly kind: ExecEvent['kind'];
+  readonly kind: StreamEvent['kind'];
   readonly data: string | null;
   readonly exitCode: number | null;
   readonly signal: string | null;
@@ -30,7 +33,7 @@ interface ExecEventPayload {
   readonly truncated: boolean | null;
 }
 
-interface ExecInput extends Omit<ExecRequest, 'cwd' | 'env' | 'stdin' | 'maxOutputBytes'> {
+interface ExecInput extends Omit<ExecRequest, 'cwd' | 'env' | 'stdin' | 'maxOutputBytes' | 'onStarted'> {
   readonly sandboxId: string;
   readonly maxOutputBytes?: number | null;
   readonly streamId?: string | null;
@@ -108,7 +111,8 @@ export class AgentRoot {
       if (streamId != null) this.#windows.delete(streamId);
     };
     try {
-      const events = await this.#exec(input);
+      const begun = Promise.withResolvers<void>();
+      const events = startingWith(begun.promise, await this.#exec(input, begun.resolve));
       const sized = windowed(events, window, streamBytes, forget);
       return mapIterator(sized, (event) => ({ exec: toPayload(event) }));
     } catch (error) {
@@ -123,7 +127,7 @@ export class AgentRoot {
     return window !== undefined;
   }
 
-  #exec(input: ExecInput): Promise<AsyncIterableIterator<ExecEvent>> {
+  #exec(input: ExecInput, onStarted: () => void): Promise<AsyncIterableIterator<ExecEvent>> {
     return this.#supervisor.exec(input.sandboxId, {
       command: input.command,
       cwd: input.cwd ?? undefined,
@@ -131,6 +135,7 @@ export class AgentRoot {
       stdin: input.stdin ?? undefined,
       timeoutMs: input.timeoutMs,
       maxOutputBytes: input.maxOutputBytes ?? Number.POSITIVE_INFINITY,
+      onStarted,
     });
   }
 }
@@ -161,17 +166,36 @@ export function agentServer(root: AgentRoot, log: Logger, onAsked: () => void = 
   });
 }
 
-const streamBytes = (event: ExecEvent): number =>
-  STREAM_MESSAGE_BYTES + (event.kind === 'EXIT' ? 0 : event.data.length);
-
-function toPayload(event: ExecEvent): ExecEventPayload {
-  if (event.kind === 'EXIT') return { ...event, data: null };
+/** Says when the command has begun, so that control can tell one that prints nothing from one that does not start. */
+function startingWith(begun: Promise<void>, events: AsyncIterator<ExecEvent>): AsyncIterator<StreamEvent> {
+  let said = false;
+  let first: Promise<IteratorResult<ExecEvent>> | undefined;
   return {
-    kind: event.kind,
-    data: event.data.toString('base64'),
-    exitCode: null,
-    signal: null,
-    timedOut: null,
-    truncated: null,
+    async next() {
+      if (said) {
+        const step = first ?? events.next();
+        first = undefined;
+        return step;
+      }
+      said = true;
+      first = events.next();
+      // One that fails before it has begun has not begun.
+      await Promise.race([begun, first]);
+      return { done: false, value: { kind: 'STARTED' } };
+    },
+    async return() {
+      await events.return?.();
+      return { done: true, value: undefined };
+    },
   };
+}
+
+const streamBytes = (event: StreamEvent): number => STREAM_MESSAGE_BYTES + ('data' in event ? event.data.length : 0);
+
+const NOTHING = { data: null, exitCode: null, signal: null, timedOut: null, truncated: null };
+
+function toPayload(event: StreamEvent): ExecEventPayload {
+  if (event.kind === 'STARTED') return { ...NOTHING, kind: event.kind };
+  if (event.kind === 'EXIT') return { ...event, data: null };
+  return { ...NOTHING, kind: event.kind, data: event.data.toString('base64') };
 }

@@ -113,6 +113,18 @@ describe('a second agent of a host', () => {
     expect(await status()).toBe('RUNNING');
   });
 
+  it('is not needed to keep sandboxes away from a host whose socket has closed', async () => {
+    const { id: teamId } = await tables().selectFrom('Team').select('id').executeTakeFirstOrThrow();
+    // On the other replica, and with no periodic pass that would find it out: this one lives.
+    const create = () => there.fleet.services.sandboxes.create(admin, { teamId, hostId: original.hostId });
+    await expect(create()).resolves.toMatchObject({ sandbox: { hostId: original.hostId } });
+    original.hangUp();
+    await until(() => expect(create()).rejects.toThrow(/tunnel down/));
+    await original.dial();
+    await tunnelIsUp();
+    await expect(create()).resolves.toMatchObject({ sandbox: { hostId: original.hostId } });
+  });
+
   it('is the host when its owner has said so by a token, although the first is still connected elsewhere', async () => {
     const { registrationToken } = await here.fleet.services.hostTokens.regenerate(admin, {
       hostId: original.hostId,

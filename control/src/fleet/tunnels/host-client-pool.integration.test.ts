@@ -104,6 +104,12 @@ describe('a pool of host clients', () => {
     await expect(reading).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
 
+  it('gives up a command that its host does not begin, instead of waiting for it', async () => {
+    const events = pool.get('host')?.exec({ sandboxId: 'box', command: ['true'], timeoutMs: 60_000 }, 100);
+    await expect(events?.begun).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await expect(events?.next()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+
   it('asks the agent that is connected, keeps its tunnel meanwhile, and hears that it is silent', async () => {
     let answer: Answer | undefined;
     admit = async (_hostId, _newcomer, ask) => {

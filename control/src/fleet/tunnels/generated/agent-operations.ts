@@ -18,6 +18,8 @@ export type ErrorCause =
 
 export type ExecEventKind =
   | 'EXIT'
+  /** The command has begun; once, before everything else. */
+  | 'STARTED'
   | 'STDERR'
   | 'STDOUT';
 
