@@ -43,8 +43,15 @@ export interface TestControl extends AsyncDisposable {
   readonly tokens: Set<string>;
   /** Refuses to renew, with these `extensions` beside the code. */
   refuseRefresh: Readonly<Record<string, unknown>> | undefined;
+  /** The number that was granted last; undefined: any is. */
+  lastSequence: number | undefined;
+  refuseGoodbye: boolean;
+  /** Refuses registrations of machines that say which host they are, as another control plane does. */
+  refuseClaims: boolean;
   /** Signs that a host was deleted; by a key of its own unless one is given. */
   signDeletion(hostId: string, by?: { kid: string; privateKey: KeyObject }): string;
+  /** Sandboxes that have been paused or destroyed since. */
+  readonly unwanted: Set<string>;
   wantInventory: boolean;
   nextHeartbeatMs: number;
   reconnectSpreadMs: number;
@@ -98,20 +105,36 @@ export async function newTestControl(): Promise<TestControl> {
     if (!token.startsWith('access-') || control.revoked.has(token))
       throw new RookeryError('UNAUTHENTICATED', 'The access token is not known.');
   };
+  const takeTurn = (proof: unknown): void => {
+    const { lastSequence } = control;
+    if (lastSequence === undefined) return;
+    const [, payload = ''] = String(proof).split('.');
+    const { seq } = JSON.parse(Buffer.from(payload, 'base64url').toString()) as { seq: number };
+    if (seq !== lastSequence + 1)
+      throw new RookeryError('CONFLICT', 'Not its turn.', { reason: 'REQUEST_OUT_OF_TURN', details: { lastSequence } });
+    control.lastSequence = seq;
+  };
   const root = {
     hostId(_args: unknown, context: { authorization?: unknown }) {
       authorize(context.authorization);
       heard.confirmed.push(String(context.authorization));
       return 'host-1';
     },
+    sandboxesToRun({ ids }: { ids: string[] }, context: { authorization?: unknown }) {
+      authorize(context.authorization);
+      return ids.filter((id) => !control.unwanted.has(id));
+    },
     registerHost({ input }: { input: Record<string, unknown> }) {
       heard.registrations.push(input);
       if (!control.tokens.has(String(input['token'])))
         throw new RookeryError('UNAUTHENTICATED', 'The registration token is not known.', { reason: 'TOKEN_UNKNOWN' });
+      if (control.refuseClaims && input['hostId'])
+        throw new RookeryError('UNAUTHENTICATED', 'The token is another host’s.', { reason: 'TOKEN_OTHER_HOST' });
       return issue();
     },
     refreshHostCredentials({ input }: { input: Record<string, unknown> }) {
       heard.refreshes.push(input);
+      takeTurn(input['proof']);
       if (control.refuseRefresh)
         throw new RookeryError('UNAUTHENTICATED', 'The refresh token is not known.', {
           reason: String(control.refuseRefresh['reason'] ?? 'TOKEN_UNKNOWN'),
@@ -130,6 +153,7 @@ export async function newTestControl(): Promise<TestControl> {
       };
     },
     leaveFleet({ input }: { input: Record<string, unknown> }) {
+      if (control.refuseGoodbye) authorize('');
       authorize(`Bearer ${String(input['accessToken'])}`);
       heard.goodbyes.push(input);
       return 'host-1';
@@ -217,8 +241,12 @@ export async function newTestControl(): Promise<TestControl> {
   const control: TestControl = {
     heard,
     revoked: new Set(),
+    unwanted: new Set(),
     tokens: new Set(['good-token']),
     refuseRefresh: undefined,
+    lastSequence: undefined,
+    refuseGoodbye: false,
+    refuseClaims: false,
     signDeletion: (hostId, by = signer) => {
       const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
       const header = part({ alg: 'EdDSA', kid: by.kid, typ: 'rookery-host-deleted+jws' });

@@ -272,7 +272,7 @@ describe('an agent', () => {
     control.refuseRefresh = {};
     control.revoked.add((JSON.parse(saved) as { accessToken: string }).accessToken);
     control.closeChannels(4401);
-    await vi.waitFor(() => expect(control.heard.refreshes).toHaveLength(1), 3_000);
+    await vi.waitFor(() => expect(control.heard.refreshes).not.toEqual([]), 3_000);
     expect(await readFile(`${directory.path}/credentials.json`, 'utf8')).toBe(saved);
   });
 });

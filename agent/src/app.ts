@@ -6,9 +6,10 @@ import { ControlChannel } from './channel/control-channel.ts';
 import { ReconnectSpread } from './channel/reconnect.ts';
 import type { AgentConfig } from './config.ts';
 import { CredentialService } from './enrolment/credential.service.ts';
-import { CredentialStore } from './enrolment/credential.store.ts';
+import { CredentialStore, type CredentialStatus } from './enrolment/credential.store.ts';
 import { HostKey } from './enrolment/host-key.ts';
-import { join, type Registrant } from './enrolment/registration.ts';
+import { join } from './enrolment/join.ts';
+import type { Registrant } from './enrolment/registration.ts';
 import { RequestSequence } from './enrolment/request-sequence.ts';
 import { measureHost, readBootId, readMachineId } from './host/host.ts';
 import { removeAgentCgroups } from './runtime/cgroup.ts';
@@ -16,12 +17,16 @@ import { OciRuntimeFinder, type RuntimeFinder } from './runtime/runtime-finder.t
 import { ControlLossWatch } from './sandboxes/control-loss.ts';
 import { EpochCounter, SandboxStore } from './sandboxes/sandbox.store.ts';
 import { SandboxSupervisor } from './sandboxes/sandbox.supervisor.ts';
+import { Tombstones } from './sandboxes/tombstones.ts';
 import { createStateDir, removeUnfinishedWrites } from './state-dir/state-dir.ts';
 import { AgentRoot, agentServer } from './tunnel/agent.schema.ts';
 import { Tunnel } from './tunnel/tunnel.ts';
 
 /** How long work under way may go on when the agent stops, in ms. */
 const DRAIN_MS = 5_000;
+
+/** Sandboxes that a condition names; control keeps some hundred characters of it. */
+const MAX_NAMED = 5;
 
 export interface AgentDeps {
   readonly config: AgentConfig;
@@ -32,7 +37,10 @@ export interface AgentDeps {
   readonly join?: { readonly controlUrl: string; readonly token: string | undefined };
   /** Ends waiting for a first registration. */
   readonly signal?: AbortSignal;
-  /** Has no tunnel, so that nothing new comes to a host that is about to leave. */
+  /**
+   * Has no tunnel, so that nothing new comes to a host that is about to leave, and no policy for the loss
+   * of control: what runs goes on, and what is paused stays so.
+   */
   readonly isLeaving?: boolean;
   /** Default: the OCI runtimes of this machine. */
   readonly finder?: RuntimeFinder;
@@ -49,7 +57,9 @@ export interface Agent extends AsyncDisposable {
   readonly heard: Promise<void>;
   /** Removes all sandboxes. @returns how many there were. */
   destroySandboxes(): Promise<number>;
-  /** Says goodbye to control, after which the credentials are worth nothing. @throws {ChannelError} */
+  /** Asks control whether the credentials are good; undefined when it says nothing before the signal. */
+  askStanding(signal: AbortSignal): Promise<CredentialStatus | undefined>;
+  /** Tells control what there is, and says goodbye, after which the credentials are worth nothing. @throws {ControlCallError} */
   sayGoodbye(): Promise<void>;
   /**
    * Resolves when control has signed that this host was deleted, its sandboxes are removed and its
@@ -95,25 +105,32 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
     const measure = deps.measure ?? (async () => measureHost(state.root, await finder.find(), config));
 
     const store = new CredentialStore(state);
+    const bootId = await readBootId();
+    const machineId = await readMachineId(config.machineId);
     let made: Promise<Registrant> | undefined;
     const registrant = (): Promise<Registrant> =>
       (made ??= (async () => ({
         key: await HostKey.openOrCreate(state.hostKey),
         sequence: await RequestSequence.open(state.requestSequence),
+        bootId,
+        machineId,
         specs: async () => (await measure()).specs,
       }))());
-    const { credentials, spareToken } = await enrol(deps, store, registrant);
-    const bootId = await readBootId();
-    const machineId = await readMachineId(config.machineId);
     // Never on disk: a copy of everything that is there has another one.
     const instance = randomUUID();
+    const supervisorLog = log.child({ part: 'sandboxes' });
+    const sandboxes = new SandboxStore(state.sandboxes, supervisorLog);
+    const { credentials, spareToken } = await enrol(
+      deps,
+      store,
+      registrant,
+      async () => (await sandboxes.load()).length,
+    );
     const enrolment = own(
       new CredentialService({
         initial: credentials,
         initialStatus: await store.loadStatus(),
         registrant: await registrant(),
-        bootId,
-        machineId,
         store,
         retryCapMs: config.retryCapMs,
         spareToken,
@@ -124,9 +141,9 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
     const epoch = await EpochCounter.open(state.epoch);
     // Declared before the channel that it reports to: the supervisor starts first and stops last.
     let report: (id: string) => void = () => {};
-    const supervisorLog = log.child({ part: 'sandboxes' });
     const supervisor = new SandboxSupervisor({
-      store: new SandboxStore(state.sandboxes, supervisorLog),
+      store: sandboxes,
+      tombstones: await Tombstones.open(state.tombstones),
       epoch,
       finder,
       bootId,
@@ -137,22 +154,25 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
 
     const online = onlineSign();
     const spread = new ReconnectSpread();
-    const watch = own(
-      new ControlLossWatch({
-        graceMs: config.controlLossGraceMs,
-        policy: config.controlLoss,
-        supervisor,
-        log: supervisorLog,
-      }),
-    );
-    const channel = own(
+    const watch = deps.isLeaving
+      ? undefined
+      : own(
+          new ControlLossWatch({
+            graceMs: config.controlLossGraceMs,
+            policy: config.controlLoss,
+            supervisor,
+            toRun: (ids) => channel.toRun(ids),
+            log: supervisorLog,
+          }),
+        );
+    const channel: ControlChannel = own(
       new ControlChannel({
         credentials: enrolment,
-        measure,
+        measure: async () => withDamage(await measure(), supervisor.damaged),
         inventory: () => supervisor.inventory(),
         instance,
         onAck: () => {
-          watch.heard();
+          watch?.heard();
           online.heartbeat();
         },
         spread,
@@ -180,11 +200,11 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
     // Last, when everything that it may tell is there.
     enrolment.onStatus(({ state: standing }) => {
       if (standing === 'REFUSED' || standing === 'DELETED') {
-        watch.refused();
+        watch?.refused();
         channel.hangUp();
         tunnel?.hangUp();
       }
-      if (standing === 'ACTIVE') watch.accepted();
+      if (standing === 'ACTIVE') watch?.accepted();
       if (standing === 'DELETED') forget(giveUp(supervisor, store, log));
     });
     return {
@@ -197,9 +217,10 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
         await Promise.all(sandboxes.map(({ id, generation }) => supervisor.remove(id, generation)));
         return sandboxes.length;
       },
+      askStanding: (until) => enrolment.ask(until),
       async sayGoodbye() {
-        const { accessToken } = enrolment.current;
-        await channel.leave({ accessToken, proof: (await registrant()).key.signGoodbye(accessToken) });
+        await channel.reportAll();
+        await enrolment.leave();
       },
       [Symbol.asyncDispose]: disposeAll,
     };
@@ -213,6 +234,7 @@ async function enrol(
   { join: wanted, say, log, signal }: AgentDeps,
   store: CredentialStore,
   registrant: () => Promise<Registrant>,
+  sandboxes: () => Promise<number>,
 ) {
   if (!wanted) {
     const saved = await store.load();
@@ -224,6 +246,7 @@ async function enrol(
     ...wanted,
     store,
     registrant,
+    sandboxes,
     log,
     signal: signal ?? new AbortController().signal,
   });
@@ -233,11 +256,24 @@ async function enrol(
     {
       registered: `Registered as host ${hostName} (${hostId}).`,
       recovered: `Registered again as host ${hostName} (${hostId}), with its sandboxes.`,
+      moved: `Host ${hostName} (${hostId}) is at ${credentials.controlUrl} from now on.`,
       saved: `Already registered as host ${hostName} (${hostId}); the token is not used.`,
     }[how],
   );
   // One that was just spent, or just refused, mends nothing.
   return { credentials, spareToken: how === 'saved' && !isOver ? wanted.token : undefined };
+}
+
+/** Adds to what the machine is that records of sandboxes were found damaged. */
+function withDamage(
+  measured: Awaited<ReturnType<typeof measureHost>>,
+  damaged: readonly string[],
+): Awaited<ReturnType<typeof measureHost>> {
+  if (damaged.length === 0) return measured;
+  const named = damaged.slice(0, MAX_NAMED).join(', ') + (damaged.length > MAX_NAMED ? ', …' : '');
+  const message = `The agent found the records of these sandboxes damaged when it started; control has told it anew what they should be, and the disk deserves a look: ${named}.`;
+  const { specs, load } = measured;
+  return { specs: { ...specs, conditions: [...specs.conditions, { type: 'SANDBOX_RECORD_DAMAGED', message }] }, load };
 }
 
 /** Removes what the deleted host still has, and then forgets that this machine was it. */

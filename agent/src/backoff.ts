@@ -9,12 +9,12 @@ const BASE_MS = 500;
  */
 export class Backoff {
   #failures = 0;
-  readonly #capMs: number;
+  readonly #capMs: () => number;
   readonly #random: () => number;
 
-  /** @param capMs the longest wait, in ms. */
-  constructor(capMs: number, random: () => number = Math.random) {
-    this.#capMs = capMs;
+  /** @param capMs the longest wait, in ms; a function where that may change. */
+  constructor(capMs: number | (() => number), random: () => number = Math.random) {
+    this.#capMs = typeof capMs === 'number' ? () => capMs : capMs;
     this.#random = random;
   }
 
@@ -28,7 +28,7 @@ export class Backoff {
    * @param atLeastMs draws from no less than this; it may exceed the cap.
    */
   nextMs(atLeastMs = 0): number {
-    const ceiling = Math.max(atLeastMs, Math.min(this.#capMs, BASE_MS * 2 ** this.#failures));
+    const ceiling = Math.max(atLeastMs, Math.min(this.#capMs(), BASE_MS * 2 ** this.#failures));
     this.#failures = Math.min(this.#failures + 1, 30);
     return this.#random() * ceiling;
   }

@@ -89,7 +89,13 @@ describe('the command line of an agent', () => {
       expect(heard.reports.at(-1)).toMatchObject({ full: true, sandboxes: [{ id: 'box', status: 'RUNNING' }] });
       expect(isSigned(heard.goodbyes[0], heard.registrations[0])).toBe(true);
       expect(await command('status')).toMatchObject({ stdout: expect.stringContaining('not registered') });
-      expect(await command('leave')).toMatchObject({ code: 1, stderr: expect.stringContaining('is not registered') });
+      // Whoever is not sure may say it again.
+      expect(await command('leave')).toEqual({
+        code: 0,
+        stdout: `This machine has left its fleet already: Host nest (host-1) of ${machine.control.url} has left.\n`,
+        stderr: '',
+      });
+      expect(heard.goodbyes).toHaveLength(1);
     },
     TIMEOUT_MS,
   );
@@ -104,6 +110,40 @@ describe('the command line of an agent', () => {
         PATIENCE_MS,
       );
       await agent.kill('SIGTERM');
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
+    'changes nothing in a quarantine, not even what it was told to destroy: it could be the copy',
+    async () => {
+      machine.control.refuseRefresh = { reason: 'CREDENTIALS_CLONED' };
+      const goodbyes = machine.control.heard.goodbyes.length;
+      expect(await command('leave', '--destroy-sandboxes')).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining('neither can leave, and nothing was changed'),
+      });
+      expect(hasSecrets()).toEqual([true, true]);
+      expect(await containers()).toEqual({ box: 'running' });
+      expect(machine.control.heard.goodbyes).toHaveLength(goodbyes);
+      machine.control.refuseRefresh = undefined;
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
+    'pauses nothing when control refuses its credentials and its goodbye',
+    async () => {
+      machine.control.refuseRefresh = {};
+      machine.control.refuseGoodbye = true;
+      expect(await command('leave')).toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(/has not taken the goodbye .*; the credentials are kept/),
+      });
+      expect(hasSecrets()).toEqual([true, true]);
+      expect(await containers()).toEqual({ box: 'running' });
+      machine.control.refuseGoodbye = false;
+      machine.control.refuseRefresh = undefined;
     },
     TIMEOUT_MS,
   );

@@ -14,6 +14,7 @@ interface Saved {
   readonly status: string;
   readonly hold: { reason: string } | null;
   readonly bootId: string;
+  readonly generation: number;
 }
 
 /** What sandboxes live through, with the real runc and the agent as a process. */
@@ -97,6 +98,27 @@ describe('a sandbox', () => {
   );
 
   it(
+    'whose record was damaged is said to run, as the host is said to have a damaged record, until control restores it',
+    async () => {
+      const [{ generation = 0 } = {}] = (await machine.inventory()).sandboxes;
+      await agent.kill('SIGKILL');
+      await writeFile(record(), '');
+      machine.control.heard.heartbeats.length = 0;
+      agent = await machine.start(['run']);
+      await isRunningAt(0);
+      const { specs } = machine.control.heard.heartbeats.at(-1) as { specs: { conditions: unknown[] } };
+      expect(specs.conditions).toContainEqual({
+        type: 'SANDBOX_RECORD_DAMAGED',
+        message: expect.stringContaining('box') as string,
+      });
+      expect(await machine.apply({}, generation)).toMatchObject({ status: 'RUNNING', generation });
+      expect(await saved()).toMatchObject({ status: 'RUNNING', generation });
+      expect(await machine.shell('cat /root/note; pgrep -cf "^sleep 7001$"')).toBe('kept\n1\n');
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
     'is paused when control is lost for the grace, stays so through a crash of its agent, and goes on when control is back',
     async () => {
       await agent.kill('SIGTERM');
@@ -171,6 +193,39 @@ describe('a sandbox', () => {
   );
 
   it(
+    'that was removed is not brought back by a late wish, although its agent was killed in between',
+    async () => {
+      const generation = await another();
+      await machine.remove(generation + 1);
+      await agent.kill('SIGKILL');
+      agent = await machine.start(['run']);
+      await expect(machine.apply({}, generation)).rejects.toMatchObject({ code: 'CONFLICT' });
+      expect((await machine.inventory()).sandboxes).toEqual([]);
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
+    'is one that runs, and only one, when its agent is killed in the middle of starting it',
+    async () => {
+      for (const [n, afterMs] of [0, 30, 90].entries()) {
+        const generation = 1_000 + 10 * n;
+        const starting = machine.apply({}, generation).catch(() => {});
+        // The fault itself: wherever it strikes, what follows has to be true.
+        await new Promise((strike) => setTimeout(strike, afterMs));
+        await agent.kill('SIGKILL');
+        await starting;
+        agent = await machine.start(['run']);
+        expect(await machine.apply({}, generation)).toMatchObject({ status: 'RUNNING', generation });
+        expect([...(await (await machine.runtime()).list())]).toEqual([['box', 'running']]);
+        expect(await machine.shell('echo alive')).toBe('alive\n');
+        await machine.remove(generation + 1);
+      }
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
     'leaves no cgroup behind once it is removed and its agent has gone',
     async () => {
       await another();
@@ -188,7 +243,7 @@ describe('a sandbox', () => {
 
   /** Puts a running sandbox in the place of the one there is. @returns its generation. */
   async function another(): Promise<number> {
-    const [{ generation = 0 } = {}] = (await machine.inventory()).sandboxes;
+    const [{ generation = 2_000 } = {}] = (await machine.inventory()).sandboxes;
     await machine.remove(generation + 1);
     expect(await machine.apply({}, generation + 2)).toMatchObject({ status: 'RUNNING' });
     return generation + 2;

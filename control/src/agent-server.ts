@@ -13,6 +13,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { WebSocketServer, type WebSocket } from 'ws';
+import { AGENT_BUNDLE } from './fleet/agent-channel/agent-bundle.ts';
 import {
   agentChannelSchema,
   type AgentChannelContext,
@@ -24,9 +25,6 @@ import { instanceSchema } from './fleet/sandboxes/sandbox.report.ts';
 import type { Newcomer } from './fleet/tunnels/admission.ts';
 import type { HostClientPool } from './fleet/tunnels/host-client-pool.ts';
 
-/** The agent as one file, which joining machines download; built by `npm run build`. */
-const AGENT_BUNDLE = new URL('../../agent/dist/rookery-agent.mjs', import.meta.url);
-
 export interface AgentServerDeps {
   readonly host: string;
   readonly port: number;
@@ -37,9 +35,20 @@ export interface AgentServerDeps {
   readonly log: Logger;
 }
 
+/** How long a socket may outlive the access token that opened it, in ms: clocks of replicas differ, and agents renew long before. */
+const EXPIRY_SKEW_MS = 30_000;
+
+/** `setTimeout` takes no more. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 /** The open sockets of agents, channels and tunnels, so that those whose credentials end can be cut. */
 export class AgentSockets {
   readonly #byHost = new Map<string, Map<WebSocket, AuthenticatedHost>>();
+  readonly #expirySkewMs: number;
+
+  constructor({ expirySkewMs = EXPIRY_SKEW_MS } = {}) {
+    this.#expirySkewMs = expirySkewMs;
+  }
 
   /** How many hosts have one. */
   get hosts(): number {
@@ -50,6 +59,7 @@ export class AgentSockets {
     const { hostId } = host;
     const sockets = this.#byHost.get(hostId) ?? new Map<WebSocket, AuthenticatedHost>();
     this.#byHost.set(hostId, sockets.set(socket, host));
+    this.#cutAt(host.until + this.#expirySkewMs, socket);
     socket.once('close', () => {
       sockets.delete(socket);
       if (sockets.size === 0 && this.#byHost.get(hostId) === sockets) this.#byHost.delete(hostId);
@@ -58,6 +68,20 @@ export class AgentSockets {
 
   disconnect(hostId: string, code: CloseCode, reason: string): void {
     for (const socket of this.#byHost.get(hostId)?.keys() ?? []) socket.close(code, reason);
+  }
+
+  /** Whoever still has good credentials dials again with newer ones. */
+  #cutAt(moment: number, socket: WebSocket): void {
+    const left = moment - Date.now();
+    const timer = setTimeout(
+      () => {
+        if (left > LONGEST_TIMER_MS) this.#cutAt(moment, socket);
+        else socket.close(CloseCode.Forbidden, 'access token expired');
+      },
+      Math.min(Math.max(left, 0), LONGEST_TIMER_MS),
+    );
+    timer.unref();
+    socket.once('close', () => clearTimeout(timer));
   }
 
   /** Cuts the sockets of which `standing` says that their credentials have ended. @returns how many. */

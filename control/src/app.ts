@@ -10,16 +10,21 @@ import { oidcSettings } from './accounts/oidc/oidc.config.ts';
 import { AgentSockets, startAgentServer } from './agent-server.ts';
 import type { ControlConfig } from './config.ts';
 import { openDatabase, type DatabaseConnection } from './database/database.ts';
+import { pruneFleet } from './fleet/fleet.retention.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
+import type { FleetTables } from './fleet/tables.ts';
 import { PEER_PATH } from './fleet/tunnels/peer-server.ts';
+import type { AuditTables } from './kernel/audit/audit.entity.ts';
 import { AuditLog } from './kernel/audit/audit-log.ts';
 import { auditMutations } from './kernel/audit/audited-mutations.ts';
+import type { EventTables } from './kernel/events/event.entity.ts';
 import { EventHub } from './kernel/events/event-hub.ts';
 import { EventLog } from './kernel/events/event-log.ts';
 import { keepKeysFresh } from './kernel/key-rotation.ts';
-import { Leadership } from './kernel/leadership.ts';
+import { Leadership, type Term } from './kernel/leadership.ts';
 import { LoopDriver, type LoopStatus } from './kernel/loops.ts';
 import { joinReplicas } from './kernel/replica.ts';
+import { auditEventsBefore, eventsBefore, pruneInChunks } from './kernel/retention.ts';
 import { SigningKeys } from './kernel/signing-keys.ts';
 import { executeOnSubgraph, type SubgraphOperation } from './kernel/subgraph.ts';
 import type { Viewer } from './kernel/viewer.ts';
@@ -63,6 +68,11 @@ export interface Control extends AsyncDisposable {
 /** How long an agent whose credentials have ended may stay connected to a replica that was not told, in ms; each pass is one query. */
 const SOCKET_CHECK_MS = 15_000;
 
+/** How often old things are looked for, in ms; most passes find nothing and cost some index look-ups. */
+const RETENTION_PERIOD_MS = 10 * 60 * 1_000;
+
+const DAY_MS = 24 * 60 * 60 * 1_000;
+
 /**
  * Joins the parts of a control process and starts them. Disposing stops them in reverse.
  *
@@ -105,6 +115,12 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
     description: 'Gives tokens a new key now and then, and drops those that nothing good was signed with.',
     periodMs: 60 * 60 * 1_000,
     run: () => keepKeysFresh(database),
+  });
+  loops.add({
+    name: 'retention',
+    description: 'Deletes events, audit events and what has ended once they are old.',
+    periodMs: RETENTION_PERIOD_MS,
+    run: leadership.judge((term) => prune(database, term, config)),
   });
   const sockets = new AgentSockets();
   let agentUrl = '';
@@ -200,6 +216,19 @@ export async function createControl({ config, databaseUrl, serveSubgraphs, log }
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+}
+
+/** @returns how many rows were deleted. */
+async function prune(database: DatabaseConnection, term: Term, config: ControlConfig): Promise<number> {
+  const before = (days: number): Date => new Date(Date.now() - days * DAY_MS);
+  const { ROOKERY_EVENT_RETENTION_DAYS, ROOKERY_AUDIT_RETENTION_DAYS } = config;
+  const events = before(ROOKERY_EVENT_RETENTION_DAYS);
+  const pruned = [
+    await pruneInChunks(database.as<EventTables>(), term, eventsBefore(events)),
+    await pruneInChunks(database.as<AuditTables>(), term, auditEventsBefore(before(ROOKERY_AUDIT_RETENTION_DAYS))),
+    await pruneFleet(database.as<FleetTables>(), term, events),
+  ];
+  return pruned.reduce((sum, count) => sum + count, 0);
 }
 
 async function serve(

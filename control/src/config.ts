@@ -41,6 +41,10 @@ export const controlConfigSchema = z.object({
     .enum(['round-robin', 'least-loaded', 'bin-pack'], 'must be round-robin, least-loaded or bin-pack')
     .default('round-robin')
     .transform((name) => STRATEGIES[name]),
+  /** For how long events are kept, destroyed sandboxes and ended drains too: how far back a subscription can be resumed. */
+  ROOKERY_EVENT_RETENTION_DAYS: z.coerce.number().min(1).max(36_500).default(30),
+  /** For how long the audit trail is kept. */
+  ROOKERY_AUDIT_RETENTION_DAYS: z.coerce.number().min(1).max(36_500).default(365),
   /** First platform admin; a password is made up when none is given. */
   ROOKERY_ADMIN_EMAIL: z.email('must be an e-mail address').optional(),
   ROOKERY_ADMIN_PASSWORD: z.string().min(8, 'must have at least 8 characters').optional(),

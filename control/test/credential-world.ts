@@ -14,7 +14,9 @@ export interface Proven {
 
 export type Issued =
   | { readonly issued: Held }
-  | { readonly refused: Refusal | 'HOST_DELETED' | 'PROOF_INVALID'; readonly lastSequence?: number | undefined };
+  | { readonly refused: Refusal | 'HOST_DELETED' | 'PROOF_INVALID' }
+  /** Out of turn. */
+  | { readonly lastSequence: number };
 
 /** Control's enrolment of one host: the pure decisions over rows in memory, or the real service. */
 export interface ControlSide {
@@ -27,6 +29,9 @@ export interface ControlSide {
   state(): Promise<CredentialState>;
   /** The refresh tokens that would renew now. */
   live(): Promise<string[]>;
+  /** So much time passes that every token which was handed out expires. */
+  expire(): Promise<void>;
+  deleteHost(): Promise<void>;
 }
 
 type Message =
@@ -39,16 +44,22 @@ interface InFlight {
   readonly call: number;
 }
 
+/** What is on the disk of a machine. */
+export interface Disk {
+  readonly saved: Held | undefined;
+  readonly lastSequence: number;
+}
+
 /** One machine with an agent on it: what is on its disk outlives its process, nothing else does. */
 export class AgentModel {
   readonly key: number;
   machineId: string | null;
-  /** What is on disk. */
-  saved: Held | undefined;
-  #sequence = 0;
+  disk: Disk = { saved: undefined, lastSequence: 0 };
+  /** What control has said last, as far as this process knows. */
+  #lastSequence = 0;
   /** What the process has, beyond that. */
   received: Held | undefined;
-  outstanding: number | undefined;
+  outstanding: { readonly call: number; readonly sequence: number } | undefined;
   token: string | undefined;
   /** The token that it registered with, as a boot script or a shell's history has it. */
   spentToken: string | undefined;
@@ -58,25 +69,39 @@ export class AgentModel {
     this.machineId = machineId;
   }
 
+  get saved(): Held | undefined {
+    return this.disk.saved;
+  }
+
   /** The state directory on another machine. */
   copy(machineId: string | null): AgentModel {
     const copy = new AgentModel(this.key, machineId);
-    copy.saved = this.saved;
-    copy.#sequence = this.#sequence;
+    copy.restore(this.disk);
+    copy.spentToken = this.spentToken;
     return copy;
   }
 
-  prove(clock: number): Proven {
-    this.#sequence = Math.max(this.#sequence + 1, clock);
-    return { key: this.key, sequence: this.#sequence, machineId: this.machineId };
+  /** The process ends, and the next one finds this on the disk. */
+  restore(disk: Disk): void {
+    this.disk = disk;
+    this.crash();
   }
 
-  /** Control has seen a higher number than ours; the process counts on above it. */
-  exceed(sequence: number): void {
-    this.#sequence = Math.max(this.#sequence, sequence);
+  prove(): Proven {
+    return { key: this.key, sequence: this.#lastSequence + 1, machineId: this.machineId };
+  }
+
+  /** The agent goes on from what control says, whatever it thought itself. */
+  follow(lastSequence: number): void {
+    this.#lastSequence = lastSequence;
+  }
+
+  save(saved: Held | undefined): void {
+    this.disk = { saved, lastSequence: this.#lastSequence };
   }
 
   crash(): void {
+    this.#lastSequence = this.disk.lastSequence;
     this.received = undefined;
     this.outstanding = undefined;
     this.token = undefined;
@@ -92,7 +117,9 @@ export class World {
   /** Requests that may still arrive, each any number of times. */
   readonly requests: InFlight[] = [];
   readonly answers: { readonly call: number; readonly answer: Issued }[] = [];
-  clock = 1_000;
+  /** What an agent was told last. */
+  taken: Issued | undefined;
+  readonly backups = new Map<AgentModel, Disk>();
   #calls = 0;
 
   constructor(control: ControlSide) {
@@ -102,7 +129,7 @@ export class World {
   /** The agent asks for credentials: with what it has saved, or else with its token. Nothing while it waits for an answer. */
   ask(agent: AgentModel): void {
     if (agent.outstanding !== undefined || agent.received) return;
-    const proven = agent.prove(this.clock);
+    const proven = agent.prove();
     if (agent.token !== undefined)
       this.#send(agent, {
         kind: 'register',
@@ -134,37 +161,52 @@ export class World {
   /** An answer arrives, and counts only for a process that still waits for it. */
   take(index: number, agents: readonly AgentModel[]): void {
     const [taken] = this.answers.splice(index, 1);
-    const agent = agents.find(({ outstanding }) => taken && outstanding === taken.call);
-    if (!agent || !taken) return;
+    const agent = agents.find(({ outstanding }) => taken && outstanding?.call === taken.call);
+    if (!agent?.outstanding || !taken) return;
+    const { sequence } = agent.outstanding;
     agent.outstanding = undefined;
-    if ('issued' in taken.answer) agent.received = taken.answer.issued;
-    else if (taken.answer.lastSequence !== undefined) agent.exceed(taken.answer.lastSequence);
+    this.taken = taken.answer;
+    if ('lastSequence' in taken.answer) agent.follow(taken.answer.lastSequence);
+    // A token that is no good is forgotten where there are credentials to go on with.
+    if ('refused' in taken.answer && agent.saved) agent.token = undefined;
+    if (!('issued' in taken.answer)) return;
+    agent.received = taken.answer.issued;
+    agent.follow(sequence);
   }
 
   /** What was received is on disk, and used only from now on. */
   persist(agent: AgentModel): void {
     if (!agent.received) return;
-    agent.saved = agent.received;
+    agent.save(agent.received);
     agent.received = undefined;
     agent.spentToken = agent.token ?? agent.spentToken;
     agent.token = undefined;
   }
 
-  /** One exchange on a network that works. @returns whether the agent is let in afterwards. */
+  /**
+   * An exchange on a network that works, as agents do it: out of turn, or with a token that is no good,
+   * they come again at once.
+   *
+   * @returns whether the agent is let in afterwards.
+   */
   async exchange(agent: AgentModel): Promise<boolean> {
     agent.outstanding = undefined;
     agent.received = undefined;
-    this.ask(agent);
-    this.clock += 1;
-    await this.deliver(this.requests.length - 1, 'answered');
-    this.take(this.answers.length - 1, [agent]);
+    this.taken = undefined;
+    for (let tries = 0; tries < 4; tries++) {
+      const { token } = agent;
+      this.ask(agent);
+      await this.deliver(this.requests.length - 1, 'answered');
+      this.take(this.answers.length - 1, [agent]);
+      if (this.taken && !('lastSequence' in this.taken) && agent.token === token) break;
+    }
     this.persist(agent);
     return agent.saved !== undefined && (await this.control.use(agent.saved.accessToken));
   }
 
   #send(agent: AgentModel, message: Message): void {
     const call = ++this.#calls;
-    agent.outstanding = call;
+    if (message.kind !== 'use') agent.outstanding = { call, sequence: message.body.sequence };
     this.requests.push({ message, call });
   }
 }
@@ -189,15 +231,16 @@ export const STEPS = [
   'use',
   'crash',
   'credentials-file-removed',
-  'reboot-clock',
   'operator',
+  'expire',
+  'backup',
+  'restore',
 ] as const;
 
 /** Lets a step happen, to one of the agents. Steps that cannot happen do not. */
 export async function happen(world: World, agents: readonly AgentModel[], { what, pick }: Step): Promise<void> {
   const agent = agents[pick % agents.length] as AgentModel;
   const { requests, answers } = world;
-  world.clock += 1;
   switch (what) {
     case 'ask':
       return world.ask(agent);
@@ -228,13 +271,20 @@ export async function happen(world: World, agents: readonly AgentModel[], { what
     case 'credentials-file-removed':
       // The key and the sequence are files of their own.
       if (agent.spentToken === undefined) return;
+      agent.save(undefined);
       agent.crash();
-      agent.saved = undefined;
       agent.token = agent.spentToken;
       return;
-    case 'reboot-clock':
-      world.clock = (pick % 5_000) + 1;
+    case 'expire':
+      return world.control.expire();
+    case 'backup':
+      world.backups.set(agent, agent.disk);
       return;
+    case 'restore': {
+      const backup = world.backups.get(agent);
+      if (backup) agent.restore(backup);
+      return;
+    }
     case 'operator': {
       const token = await world.control.regenerate({
         resolveQuarantine: false,

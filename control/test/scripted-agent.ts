@@ -68,8 +68,9 @@ export const exit = (exitCode: number | null, rest: Partial<ScriptedExecEvent> =
 /** The key with which a machine proves itself. */
 export interface MachineKey {
   readonly publicKey: string;
-  /** @param sequence by default one more than the last. */
+  /** @param sequence by default one more than the last that {@link follow} was told. */
   prove(purpose: 'register' | 'refresh' | 'leave', token: string, sequence?: number): Promise<string>;
+  follow(lastSequence: number): void;
 }
 
 export async function newMachineKey(): Promise<MachineKey> {
@@ -77,8 +78,19 @@ export async function newMachineKey(): Promise<MachineKey> {
   let last = 0;
   return {
     publicKey: (await exportJWK(publicKey)).x as string,
-    prove: (purpose, token, sequence = (last += 1)) => prove(privateKey, purpose, token, sequence),
+    prove: (purpose, token, sequence = last + 1) => prove(privateKey, purpose, token, sequence),
+    follow: (lastSequence) => (last = lastSequence),
   };
+}
+
+/** Whoever is out of turn comes again at once, as often as others are faster. */
+async function inTurn(key: MachineKey, call: () => ReturnType<typeof callChannel>): ReturnType<typeof callChannel> {
+  for (;;) {
+    const answer = await call();
+    const { reason, lastSequence } = answer.result.errors?.[0]?.extensions ?? {};
+    if (reason !== 'REQUEST_OUT_OF_TURN') return answer;
+    key.follow(lastSequence as number);
+  }
 }
 
 async function prove(key: CryptoKey, purpose: string, token: string, seq: number): Promise<string> {
@@ -122,20 +134,15 @@ export async function register(
   specs: Partial<typeof SPECS> = {},
   hostId?: string,
 ) {
-  const input = {
-    token,
-    publicKey: key.publicKey,
-    proof: await key.prove('register', token),
-    hostId,
-    specs: { ...SPECS, ...specs },
-  };
-  return callChannel(
-    agentUrl,
-    `mutation ($input: RegisterHostInput!) { registerHost(input: $input) { ${CREDENTIALS} } }`,
-    { input },
+  const rest = { token, publicKey: key.publicKey, hostId, specs: { ...SPECS, ...specs } };
+  return inTurn(key, async () =>
+    callChannel(agentUrl, `mutation ($input: RegisterHostInput!) { registerHost(input: $input) { ${CREDENTIALS} } }`, {
+      input: { ...rest, proof: await key.prove('register', token) },
+    }),
   );
 }
 
+/** @param machine.sequence is sent as it is; without one, the agent does as agents do when it is not its turn. */
 export async function refresh(
   agentUrl: string,
   refreshToken: string,
@@ -143,12 +150,15 @@ export async function refresh(
   machine: { bootId?: string; machineId?: string | null; sequence?: number } = {},
 ) {
   const { sequence, bootId = SPECS.bootId, machineId = SPECS.machineId } = machine;
-  const input = { refreshToken, proof: await key.prove('refresh', refreshToken, sequence), bootId, machineId };
-  return callChannel(
-    agentUrl,
-    `mutation ($input: RefreshHostCredentialsInput!) { refreshHostCredentials(input: $input) { ${CREDENTIALS} } }`,
-    { input },
-  );
+  const call = async () =>
+    callChannel(
+      agentUrl,
+      `mutation ($input: RefreshHostCredentialsInput!) { refreshHostCredentials(input: $input) { ${CREDENTIALS} } }`,
+      {
+        input: { refreshToken, proof: await key.prove('refresh', refreshToken, sequence), bootId, machineId },
+      },
+    );
+  return sequence === undefined ? inTurn(key, call) : call();
 }
 
 export async function heartbeat(

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -28,6 +29,49 @@ async function healthOf(api: Api): Promise<{ state: string; reason: string | nul
   );
   return fleetHealth;
 }
+
+/** One fleet whose control plane was killed, and when. */
+interface Outage {
+  readonly split: SplitRookery;
+  readonly api: Api;
+  readonly fleet: Fleet;
+  readonly agent: TestAgent;
+  readonly sandboxId: string;
+  readonly origin: string;
+  readonly killedAt: number;
+}
+
+/** Real time, with every setting as it comes; it goes by while the other stories of this file are told. */
+const TWO_MINUTES_MS = 120_000;
+const longStory = new Story();
+let longOutage: Outage | undefined;
+
+/** All that was said of hosts since a moment. */
+async function statusesSince(fleet: Fleet, origin: string): Promise<(string | undefined)[]> {
+  const stream = fleet.hostChanges(origin);
+  const marker = await fleet.createByocHost(`marker-${randomBytes(4).toString('hex')}`);
+  await stream.waitFor('the marker', ({ hostId }) => hostId === marker.host.id);
+  stream.close();
+  await fleet.deleteHost(marker.host.id);
+  return stream.events.map(({ host }) => host?.status);
+}
+
+describe('control is killed, with every setting as it comes', () => {
+  it('and leaves a host with a sandbox', async () => {
+    const split = await SplitRookery.start(longStory);
+    const api = longStory.use(await Api.signIn(split.url, ADMIN_EMAIL, ADMIN_PASSWORD));
+    const fleet = new Fleet(api);
+    const { joinCommand } = await fleet.createByocHost('patient');
+    const agent = await joinHost(longStory, 'patient', joinCommand);
+    const { id: sandboxId } = await fleet.createSandbox('kept');
+    await fleet.waitUntilWell({ hosts: ['patient'], sandboxes: ['kept'] });
+    await fleet.shell(sandboxId, 'echo kept > /root/note');
+    const origin = await fleet.cursor();
+    split.control.signal('SIGKILL');
+    await split.control.exited;
+    longOutage = { split, api, fleet, agent, sandboxId, origin, killedAt: Date.now() };
+  });
+});
 
 describe('control is away', () => {
   const story = new Story();
@@ -66,7 +110,7 @@ describe('control is away', () => {
     // It was paused there, and control did not know yet.
     expect(await vi.waitFor(() => fleet.shell(sandboxId, 'cat /root/note'), DEADLINE)).toBe('kept\n');
     await vi.waitFor(async () => expect(await healthOf(api)).toEqual({ state: 'NORMAL', reason: null }), DEADLINE);
-    expect(await statusesSeen()).not.toContain('UNREACHABLE');
+    expect(await statusesSince(fleet, origin)).not.toContain('UNREACHABLE');
   });
 
   it('stopped (SIGSTOP) for longer than a lease: nobody is declared lost when it wakes up', async () => {
@@ -76,7 +120,7 @@ describe('control is away', () => {
     await vi.waitFor(async () => expect((await healthOf(api)).state).toBe('OBSERVING'), DEADLINE);
     await fleet.waitUntilWell({ hosts: ['nest'], sandboxes: ['box'] });
     await vi.waitFor(async () => expect(await healthOf(api)).toEqual({ state: 'NORMAL', reason: null }), DEADLINE);
-    expect(await statusesSeen()).not.toContain('UNREACHABLE');
+    expect(await statusesSince(fleet, origin)).not.toContain('UNREACHABLE');
   });
 
   it('a host that is switched off is unreachable, and its sandbox missing; when it is back, the sandbox has ended and says why', async () => {
@@ -96,18 +140,6 @@ describe('control is away', () => {
     await fleet.destroySandbox(sandboxId);
     expect(await back.stop()).toMatchObject({ code: 0 });
   });
-
-  /** All that was said of the host since the story began. */
-  async function statusesSeen(): Promise<(string | undefined)[]> {
-    const stream = fleet.hostChanges(origin);
-    const now = await fleet.cursor();
-    await vi.waitFor(() => expect(stream.events.length).toBeGreaterThan(0), DEADLINE);
-    const marker = await fleet.createByocHost(`marker-${now.slice(-8)}`.toLowerCase());
-    await stream.waitFor('the marker', ({ hostId }) => hostId === marker.host.id);
-    stream.close();
-    await fleet.deleteHost(marker.host.id);
-    return stream.events.map(({ host }) => host?.status);
-  }
 
   /** The machine loses its power: agent and sandboxes are gone at once, the disk is not. */
   async function powerOff({ process: agentProcess, stateDir }: TestAgent): Promise<void> {
@@ -206,10 +238,7 @@ describe('PostgreSQL is restarted while sandboxes are created and hosts beat', (
       expect((await fleet.countSandboxes()).counted).toBe(made.size);
       expect((await fleet.countSandboxes('RUNNING')).counted).toBe(made.size);
     }, DEADLINE);
-    const stream = fleet.hostChanges(origin);
-    const marker = await fleet.createByocHost('marker');
-    await stream.waitFor('the marker', ({ hostId }) => hostId === marker.host.id);
-    expect(stream.events.map(({ host }) => host?.status)).not.toContain('UNREACHABLE');
+    expect(await statusesSince(fleet, origin)).not.toContain('UNREACHABLE');
     await vi.waitFor(async () => expect((await healthOf(api)).state).toBe('NORMAL'), DEADLINE);
   });
 });
@@ -229,5 +258,21 @@ describe('the embedded PostgreSQL is told to stop by somebody else', () => {
     expect(rookery.process.stderr.trimEnd()).toBe('The embedded PostgreSQL was told to shut down by somebody else.');
     expect(await rookery.process.members()).toEqual([]);
     expect(await processesNaming(place.dataDir)).toEqual([]);
+  });
+});
+
+describe('control is started again after two minutes', () => {
+  it('its host has paused what it runs, runs it again, and was never declared lost', async () => {
+    if (!longOutage) throw new Error('there is no outage; see the first test of this file');
+    const { split, api, fleet, agent, sandboxId, origin, killedAt } = longOutage;
+    await sleep(killedAt + TWO_MINUTES_MS - Date.now());
+    expect(await containersOf(agent.stateDir)).toMatchObject([{ status: 'paused' }]);
+    split.startControl();
+    await split.untilReady();
+    expect(await healthOf(api)).toMatchObject({ state: 'OBSERVING', reason: 'CONTROL_STARTED' });
+    await fleet.waitUntilWell({ hosts: ['patient'], sandboxes: ['kept'] });
+    expect(await vi.waitFor(() => fleet.shell(sandboxId, 'cat /root/note'), DEADLINE)).toBe('kept\n');
+    expect(await containersOf(agent.stateDir)).toMatchObject([{ status: 'running' }]);
+    expect(await statusesSince(fleet, origin)).not.toContain('UNREACHABLE');
   });
 });

@@ -3,14 +3,14 @@ import { pause } from '../backoff.ts';
 import type { CredentialService } from '../enrolment/credential.service.ts';
 import type { HostLoad, HostSpecs } from '../host/host.ts';
 import type { Inventory } from '../sandboxes/inventory.ts';
-import { HEARTBEAT, LEAVE_FLEET, REPORT_SANDBOXES } from './control.operations.ts';
+import { HEARTBEAT, REPORT_SANDBOXES, SANDBOXES_TO_RUN } from './control.operations.ts';
 import type {
   HeartbeatMutation,
   HeartbeatMutationVariables,
-  LeaveFleetMutation,
-  LeaveFleetMutationVariables,
   ReportSandboxesMutation,
   ReportSandboxesMutationVariables,
+  SandboxesToRunQuery,
+  SandboxesToRunQueryVariables,
 } from './generated/control-operations.ts';
 import { ChannelError, ControlSession, type SessionEnd } from './control-session.ts';
 import { Reconnect, type ReconnectSpread } from './reconnect.ts';
@@ -64,16 +64,23 @@ export class ControlChannel implements AsyncDisposable {
     }, COALESCE_MS);
   }
 
-  /**
-   * Tells control what the host has now, and then that it leaves.
-   *
-   * @throws {ChannelError} `UNAVAILABLE` when there is no connection, else what control answered.
-   */
-  async leave(input: LeaveFleetMutationVariables['input']): Promise<void> {
+  /** Tells control what the host has now, as far as there is a connection. */
+  async reportAll(): Promise<void> {
     this.#report(true);
     await this.#reporting;
+  }
+
+  /**
+   * Of some sandboxes, those that control wants running.
+   *
+   * @throws {ChannelError} when it has not said so.
+   */
+  async toRun(ids: readonly string[]): Promise<ReadonlySet<string>> {
     if (!this.#session) throw new ChannelError('UNAVAILABLE', 'there is no connection to control');
-    await this.#session.run<LeaveFleetMutation, LeaveFleetMutationVariables>(LEAVE_FLEET, { input });
+    const answer = await this.#session.run<SandboxesToRunQuery, SandboxesToRunQueryVariables>(SANDBOXES_TO_RUN, {
+      ids: [...ids],
+    });
+    return new Set(answer.sandboxesToRun);
   }
 
   /** Drops the connection, which is dialled anew as soon as there are credentials that may be used. */
@@ -148,7 +155,7 @@ export class ControlChannel implements AsyncDisposable {
       try {
         const ack = await this.#beatOnce(session);
         reconnect.stands();
-        this.#deps.spread.set(ack.reconnectSpreadMs);
+        this.#deps.spread.set(ack.reconnectSpreadMs, ack.nextHeartbeatMs);
         if (this.#session !== session) {
           this.#session = session;
           this.#deps.log.info({ nextHeartbeatMs: ack.nextHeartbeatMs }, 'the agent channel is up');

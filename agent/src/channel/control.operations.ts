@@ -62,6 +62,12 @@ export const REPORT_SANDBOXES = /* GraphQL */ `
   }
 `;
 
+export const SANDBOXES_TO_RUN = /* GraphQL */ `
+  query SandboxesToRun($ids: [ID!]!) {
+    sandboxesToRun(ids: $ids)
+  }
+`;
+
 export const LEAVE_FLEET = /* GraphQL */ `
   mutation LeaveFleet($input: LeaveFleetInput!) {
     leaveFleet(input: $input)

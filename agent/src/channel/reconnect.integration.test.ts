@@ -48,10 +48,10 @@ describe('a fleet whose channels break at once', () => {
       registrant: {
         key: await HostKey.openOrCreate(join(directory.path, 'host-key.json')),
         sequence: await RequestSequence.open(join(directory.path, 'request-sequence')),
+        bootId: 'boot-1',
+        machineId: null,
         specs: () => Promise.reject(new Error('nobody registers here')),
       },
-      bootId: 'boot-1',
-      machineId: null,
       store,
       retryCapMs: 1_000,
       spareToken: undefined,

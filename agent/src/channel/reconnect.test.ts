@@ -4,6 +4,7 @@ import { Reconnect, ReconnectSpread } from './reconnect.ts';
 const AGENTS = 10_000;
 /** What control asks for with so many: 500 a second. */
 const SPREAD_MS = 20_000;
+const HEARTBEAT_MS = 15_000;
 
 /** A generator of its own, so that a failure can be repeated. */
 function seeded(seed: number): () => number {
@@ -18,7 +19,7 @@ function seeded(seed: number): () => number {
 function arrivals(awayMs: number, random: () => number): number[] {
   return Array.from({ length: AGENTS }, () => {
     const spread = new ReconnectSpread();
-    spread.set(SPREAD_MS);
+    spread.set(SPREAD_MS, HEARTBEAT_MS);
     const reconnect = new Reconnect(spread, random);
     reconnect.stands();
     let now = 0;
@@ -54,7 +55,7 @@ describe('10,000 agents whose connections break at once', () => {
   it('would have come in one wave without the spread', () => {
     const reconnects = Array.from({ length: AGENTS }, () => {
       const spread = new ReconnectSpread();
-      spread.set(500);
+      spread.set(500, HEARTBEAT_MS);
       const reconnect = new Reconnect(spread, seeded(3));
       reconnect.stands();
       return reconnect.nextMs();
@@ -74,11 +75,21 @@ describe('one agent', () => {
     expect(reconnect.nextMs()).toBe(1_000);
   });
 
+  it('dials no less often than control wants to hear of it', () => {
+    const spread = new ReconnectSpread();
+    const reconnect = new Reconnect(spread, () => 1);
+    spread.set(100, 500);
+    const waits = Array.from({ length: 8 }, () => reconnect.nextMs());
+    expect(waits.at(-1)).toBe(1_000);
+    spread.set(100, 3_600_000);
+    expect(reconnect.nextMs()).toBe(15_000);
+  });
+
   it('takes no absurd wish of control at its word', () => {
     const spread = new ReconnectSpread();
-    spread.set(86_400_000);
+    spread.set(86_400_000, HEARTBEAT_MS);
     expect(spread.ms).toBe(60_000);
-    spread.set(-5);
+    spread.set(-5, HEARTBEAT_MS);
     expect(spread.ms).toBe(0);
   });
 });

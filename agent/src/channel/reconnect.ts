@@ -6,8 +6,13 @@ const DEFAULT_SPREAD_MS = 1_000;
 /** A control plane that asks for more is not taken at its word, in ms: a lease lasts 90 s. */
 const MAX_SPREAD_MS = 60_000;
 
-/** Longest wait between two dials of a small fleet, in ms; lower finds control sooner, higher spares it a storm after an outage. */
-const BACKOFF_CAP_MS = 15_000;
+/**
+ * Longest wait between two dials of a small fleet, in ms; lower finds control sooner, higher spares it a storm after an
+ * outage. No longer than between two heartbeats: a control plane that wants to hear of its hosts more often has leases
+ * that would run out meanwhile.
+ */
+const MAX_BACKOFF_MS = 15_000;
+const MIN_BACKOFF_MS = 1_000;
 
 /**
  * Over how long the fleet's agents are to come back when control restarts: control knows how many
@@ -15,14 +20,21 @@ const BACKOFF_CAP_MS = 15_000;
  */
 export class ReconnectSpread {
   #ms = DEFAULT_SPREAD_MS;
+  #maxBackoffMs = MAX_BACKOFF_MS;
 
   get ms(): number {
     return this.#ms;
   }
 
-  /** Control has said how long. */
-  set(ms: number): void {
+  /** Longest wait between two dials while control is away, in ms, unless the spread asks for more. */
+  get maxBackoffMs(): number {
+    return this.#maxBackoffMs;
+  }
+
+  /** Control has said how long, and how often it wants to hear of this host. */
+  set(ms: number, heartbeatMs: number): void {
     this.#ms = Math.min(Math.max(ms, 0), MAX_SPREAD_MS);
+    this.#maxBackoffMs = Math.min(Math.max(heartbeatMs, MIN_BACKOFF_MS), MAX_BACKOFF_MS);
   }
 }
 
@@ -41,7 +53,7 @@ export class Reconnect {
   constructor(spread: ReconnectSpread, random: () => number = Math.random) {
     this.#spread = spread;
     this.#random = random;
-    this.#backoff = new Backoff(BACKOFF_CAP_MS, random);
+    this.#backoff = new Backoff(() => spread.maxBackoffMs, random);
   }
 
   /** The connection works. */

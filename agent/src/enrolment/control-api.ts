@@ -1,8 +1,17 @@
 import { AgentEndpoint } from '@rookery/wire/endpoints.ts';
 import { StartupError } from '@rookery/wire/errors.ts';
 import { z } from 'zod';
-import { CONFIRM_CREDENTIALS, REFRESH_HOST_CREDENTIALS, REGISTER_HOST } from '../channel/control.operations.ts';
-import type { RefreshHostCredentialsInput, RegisterHostInput } from '../channel/generated/control-operations.ts';
+import {
+  CONFIRM_CREDENTIALS,
+  LEAVE_FLEET,
+  REFRESH_HOST_CREDENTIALS,
+  REGISTER_HOST,
+} from '../channel/control.operations.ts';
+import type {
+  LeaveFleetInput,
+  RefreshHostCredentialsInput,
+  RegisterHostInput,
+} from '../channel/generated/control-operations.ts';
 import { controlKeySchema } from './credential.store.ts';
 
 /** How long control may take to answer, in ms. */
@@ -22,7 +31,7 @@ const issuedSchema = z.object({
 export type IssuedCredentials = z.infer<typeof issuedSchema>;
 
 const answerSchema = z.object({
-  data: z.object({ credentials: issuedSchema.nullable() }).nullish(),
+  data: z.record(z.string(), z.unknown()).nullish(),
   errors: z
     .array(
       z.object({
@@ -37,11 +46,12 @@ const answerSchema = z.object({
  * Why control did not give credentials.
  *
  * `refused` is only said when it is proven by a GraphQL error with the code `UNAUTHENTICATED`; a
- * proxy's 401 or HTML page is not that, and is tried again.
+ * proxy's 401 or HTML page is not that, and is tried again. `out-of-turn` says nothing but the number
+ * of the next request.
  */
 export class ControlCallError extends Error {
   override readonly name = 'ControlCallError';
-  readonly kind: 'refused' | 'rejected' | 'unreachable' | 'not-control';
+  readonly kind: 'refused' | 'rejected' | 'out-of-turn' | 'unreachable' | 'not-control';
   /** The `extensions` of control's answer; empty when it was not one. */
   readonly extensions: Readonly<Record<string, unknown>>;
 
@@ -72,12 +82,12 @@ export class ControlApi {
 
   /** @throws {ControlCallError} */
   register(input: RegisterHostInput): Promise<IssuedCredentials> {
-    return this.#call(REGISTER_HOST, input);
+    return this.#credentials(REGISTER_HOST, input);
   }
 
   /** @throws {ControlCallError} */
   refresh(input: RefreshHostCredentialsInput): Promise<IssuedCredentials> {
-    return this.#call(REFRESH_HOST_CREDENTIALS, input);
+    return this.#credentials(REFRESH_HOST_CREDENTIALS, input);
   }
 
   /** Uses an access token for nothing else than to be used. @throws {ControlCallError} when control did not hear of it. */
@@ -85,22 +95,28 @@ export class ControlApi {
     await this.#post(JSON.stringify({ query: CONFIRM_CREDENTIALS }), { authorization: `Bearer ${accessToken}` });
   }
 
-  async #call(query: string, input: object): Promise<IssuedCredentials> {
+  /** Gives the host's credentials up, with a proof by its key. @throws {ControlCallError} */
+  async leave(input: LeaveFleetInput): Promise<void> {
+    const { leaveFleet } = await this.#call(LEAVE_FLEET, input);
+    if (typeof leaveFleet !== 'string') throw notControl('without the host that has left');
+  }
+
+  async #credentials(query: string, input: object): Promise<IssuedCredentials> {
+    const issued = issuedSchema.safeParse((await this.#call(query, input))['credentials']);
+    if (!issued.success) throw notControl('without credentials');
+    return issued.data;
+  }
+
+  async #call(query: string, input: object): Promise<Record<string, unknown>> {
     const { status, text } = await this.#post(JSON.stringify({ query, variables: { input } }));
     const answer = answerSchema.safeParse(parseJson(text));
-    if (!answer.success)
-      throw new ControlCallError(
-        'not-control',
-        `it answered HTTP ${status} with something that is not of a control plane`,
-      );
+    if (!answer.success) throw notControl(`HTTP ${status} with something that is not of a control plane`);
     const [error] = answer.data.errors ?? [];
     if (error) {
       const { message, extensions = {} } = error;
-      throw new ControlCallError(kindOf(extensions.code), message, { extensions });
+      throw new ControlCallError(kindOf(extensions.code, extensions.reason), message, { extensions });
     }
-    if (!answer.data.data?.credentials)
-      throw new ControlCallError('not-control', `it answered HTTP ${status} without credentials`);
-    return answer.data.data.credentials;
+    return answer.data.data ?? {};
   }
 
   async #post(body: string, headers: Record<string, string> = {}): Promise<{ status: number; text: string }> {
@@ -143,7 +159,10 @@ export function parseControlUrl(text: string): string {
   return `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
 }
 
-function kindOf(code: string | undefined): ControlCallError['kind'] {
+const notControl = (what: string): ControlCallError => new ControlCallError('not-control', `it answered ${what}`);
+
+function kindOf(code: string | undefined, reason: string | undefined): ControlCallError['kind'] {
+  if (reason === 'REQUEST_OUT_OF_TURN') return 'out-of-turn';
   if (code === 'UNAUTHENTICATED') return 'refused';
   return code === 'BAD_USER_INPUT' || code === 'CONFLICT' || code === 'FORBIDDEN' || code === 'NOT_FOUND'
     ? 'rejected'

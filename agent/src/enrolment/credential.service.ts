@@ -1,9 +1,9 @@
 import type { Logger } from '@rookery/wire/log.ts';
 import { Backoff } from '../backoff.ts';
 import { ControlApi, ControlCallError } from './control-api.ts';
-import { toCredentials, type Credentials, type CredentialStatus, type CredentialStore } from './credential.store.ts';
+import type { Credentials, CredentialStatus, CredentialStore } from './credential.store.ts';
 import { provesDeletion } from './deletion-statement.ts';
-import { register, type Registrant } from './registration.ts';
+import { register, renew, type Registrant } from './registration.ts';
 
 /** When in the life of an access token it is renewed; early enough to survive an outage of two days of a week. */
 const RENEW_AT = 0.67;
@@ -18,8 +18,6 @@ export interface CredentialServiceDeps {
   /** What control said of them before this process. */
   readonly initialStatus: CredentialStatus;
   readonly registrant: Registrant;
-  readonly bootId: string;
-  readonly machineId: string | null;
   /** Longest wait between two tries, in ms. */
   readonly retryCapMs: number;
   readonly store: CredentialStore;
@@ -110,6 +108,23 @@ export class CredentialService implements AsyncDisposable {
     while (this.authorization === authorization && !enough.aborted) await this.#change(enough);
   }
 
+  /**
+   * Asks control at once whether the credentials are good.
+   *
+   * @returns what it has said; undefined when it said nothing before the signal.
+   */
+  async ask(signal: AbortSignal): Promise<CredentialStatus | undefined> {
+    void this.#refresh();
+    await this.#change(signal);
+    return signal.aborted ? undefined : this.#status;
+  }
+
+  /** Gives the credentials up. @throws {ControlCallError} */
+  async leave(): Promise<void> {
+    const { accessToken } = this.#current;
+    await this.#api.leave({ accessToken, proof: this.#deps.registrant.key.signGoodbye(accessToken) });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     clearTimeout(this.#timer);
@@ -140,22 +155,12 @@ export class CredentialService implements AsyncDisposable {
     const backoff = new Backoff(this.#deps.retryCapMs);
     while (!signal.aborted && this.#status.state !== 'DELETED') {
       try {
-        return await this.#adopt(await this.#renew());
+        const { registrant, store } = this.#deps;
+        return await this.#adopt(await renew(this.#current, registrant, store));
       } catch (error) {
         if (await this.#learnFrom(error)) await backoff.wait(signal);
       }
     }
-  }
-
-  async #renew(): Promise<Credentials> {
-    const { registrant, bootId, machineId, store } = this.#deps;
-    const { refreshToken, controlUrl } = this.#current;
-    const proof = registrant.key.prove('refresh', refreshToken, await registrant.sequence.next());
-    const issued = await this.#api.refresh({ refreshToken, proof, bootId, machineId });
-    const renewed = toCredentials(controlUrl, issued, Date.now());
-    // Durable before use: the first use of the new token ends the old one.
-    await store.save(renewed);
-    return renewed;
   }
 
   async #adopt(credentials: Credentials): Promise<void> {
@@ -187,8 +192,6 @@ export class CredentialService implements AsyncDisposable {
       await this.#setStatus('DELETED', reason);
       return false;
     }
-    const { lastSequence } = error.extensions;
-    if (typeof lastSequence === 'number') this.#deps.registrant.sequence.exceed(lastSequence);
     if (this.#spareToken !== undefined && (await this.#trySpareToken(this.#spareToken))) return false;
     // Once, and not with every try for days.
     if (this.#status.reason !== reason)
@@ -219,9 +222,11 @@ export class CredentialService implements AsyncDisposable {
 
   async #setStatus(state: CredentialStatus['state'], reason: string | null): Promise<void> {
     const { state: before } = this.#status;
-    if (before === state && this.#status.reason === reason) return;
-    this.#status = { state, reason, since: before === state ? this.#status.since : new Date().toISOString() };
+    const isNews = before !== state || this.#status.reason !== reason;
+    if (isNews)
+      this.#status = { state, reason, since: before === state ? this.#status.since : new Date().toISOString() };
     this.#letGo();
+    if (!isNews) return;
     this.#onStatus(this.#status);
     await this.#deps.store
       .saveStatus(this.#status)

@@ -42,9 +42,9 @@ export function toCredentials(controlUrl: string, issued: IssuedCredentials, now
 /**
  * What control has said of the saved credentials. `REFUSED`: it does not renew them, proven by its
  * answer. `CLONED`: two machines have used them, and the owner has to decide. `DELETED`: it has signed
- * that the host is gone.
+ * that the host is gone. `LEFT`: they were given up, and there are none any more.
  */
-export const CREDENTIAL_STATES = ['ACTIVE', 'REFUSED', 'CLONED', 'DELETED'] as const;
+export const CREDENTIAL_STATES = ['ACTIVE', 'REFUSED', 'CLONED', 'DELETED', 'LEFT'] as const;
 
 const statusSchema = z.object({
   state: z.enum(CREDENTIAL_STATES),
@@ -87,6 +87,13 @@ export class CredentialStore {
   async drop(): Promise<void> {
     await removeFileDurably(this.#path);
     await removeFileDurably(this.#statusPath);
+  }
+
+  /** Forgets credentials that were given up, and remembers that. */
+  async leave({ hostName, hostId, controlUrl }: Credentials): Promise<void> {
+    await removeFileDurably(this.#path);
+    const reason = `Host ${hostName} (${hostId}) of ${controlUrl} has left.`;
+    await this.saveStatus({ state: 'LEFT', reason, since: new Date().toISOString() }).catch(() => {});
   }
 
   /** `ACTIVE` when nothing else was written, or it cannot be read: it is a notice, and nothing hangs on it. */

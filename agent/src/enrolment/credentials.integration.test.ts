@@ -37,13 +37,14 @@ afterEach(async () => {
   await directory[Symbol.asyncDispose]();
 });
 
-async function start(token: string | undefined = 'good-token', env = {}): Promise<Agent> {
+/** @param token empty: none. */
+async function start(token = 'good-token', env = {}, controlUrl = control.url): Promise<Agent> {
   const agent = await createAgent({
     config: readAgentConfig({ ROOKERY_AGENT_CONTROL_LOSS_GRACE_MS: '60000', ...env }, directory.path),
     log: silentLogger(),
     say: (sentence) => said.push(sentence),
     finder: fixedRuntime(runtime),
-    join: { controlUrl: control.url, token },
+    join: { controlUrl, token: token || undefined },
   });
   agents.push(agent);
   return agent;
@@ -67,6 +68,7 @@ const saved = async () =>
     hostId: string;
     accessToken: string;
     refreshToken: string;
+    controlUrl: string;
   };
 
 /** Lets control reject the access token that is in use, on the sockets too, so that the agent renews. */
@@ -144,17 +146,34 @@ describe('an agent whose credentials control refuses to renew', () => {
     expect(await statusOf()).toMatchObject({ degraded: false, hostId: 'host-1', sandboxes: [{ status: 'RUNNING' }] });
   });
 
-  it('spends the token of its command line when it hears of the refusal only after the start', async () => {
+  it('spends the token of its command line at once when control refuses what it has saved', async () => {
     const agent = await startWithSandbox();
     await stop(agent);
     control.refuseRefresh = {};
     control.revoked.add((await saved()).accessToken);
     control.tokens.add('new-token');
     const again = await start('new-token');
+    expect(said).toContain('Registered again as host nest (host-1), with its sandboxes.');
+    expect(control.heard.registrations.at(-1)).toMatchObject({ token: 'new-token', hostId: 'host-1' });
+    await again.online;
+    expect(await statusOf()).toMatchObject({ degraded: false });
+    await until(async () => expect(await runtime.state('box')).toBe('running'));
+  });
+
+  it('spends it later when control cannot be asked at the start', async () => {
+    await stop(await startWithSandbox());
+    control.tokens.add('new-token');
+    control.outage = { status: 502, body: '<html>Bad Gateway</html>' };
+    await start('new-token');
+    expect(said).toContain('Already registered as host nest (host-1); the token is not used.');
+    expect(control.heard.registrations).toHaveLength(1);
+    control.refuseRefresh = {};
+    control.outage = undefined;
+    await rejectAccess();
     await until(() => expect(control.heard.registrations).toHaveLength(2));
     control.refuseRefresh = undefined;
-    await again.online;
-    await until(async () => expect(await runtime.state('box')).toBe('running'));
+    await until(async () => expect(await statusOf()).toMatchObject({ degraded: false }));
+    expect(await runtime.state('box')).toBe('running');
   });
 
   it('runs on, degraded, when the new token is refused as well', async () => {
@@ -185,7 +204,101 @@ describe('an agent whose credentials control refuses to renew', () => {
   });
 });
 
+describe('joining again', () => {
+  it('asks control whether the saved credentials are good, and does not spend the token then', async () => {
+    await stop(await startWithSandbox());
+    const before = await saved();
+    const again = await start('another-token');
+    expect(said).toContain('Already registered as host nest (host-1); the token is not used.');
+    expect(control.heard.refreshes).toMatchObject([{ refreshToken: before.refreshToken }]);
+    expect(control.heard.registrations).toHaveLength(1);
+    await again.online;
+    expect(await runtime.state('box')).toBe('running');
+  });
+
+  it('goes on with the saved credentials of a host that was deleted, and so hears it', async () => {
+    await stop(await startWithSandbox());
+    control.refuseRefresh = { reason: 'HOST_DELETED', statements: [control.signDeletion('host-1')] };
+    const again = await start('new-token');
+    await again.deleted;
+    expect(control.heard.registrations).toHaveLength(1);
+    expect(await runtime.state('box')).toBe('absent');
+  });
+
+  describe('at another address', () => {
+    let other: TestControl;
+    beforeEach(async () => {
+      await stop(await startWithSandbox());
+      other = await newTestControl();
+    });
+    afterEach(async () => {
+      for (const agent of agents.splice(0)) await agent[Symbol.asyncDispose]();
+      await other[Symbol.asyncDispose]();
+    });
+
+    it.each([undefined, 'another-token'])('follows the control plane, with the token %s', async (token) => {
+      const before = await saved();
+      const moved = await start(token ?? '', {}, other.url);
+      await moved.online;
+      expect(said).toContain(`Host nest (host-1) is at ${other.url} from now on.`);
+      expect(other.heard.refreshes).toMatchObject([{ refreshToken: before.refreshToken }]);
+      expect(other.heard.registrations).toEqual([]);
+      expect(await saved()).toMatchObject({ hostId: 'host-1', controlUrl: other.url });
+      await until(async () => expect(await runtime.state('box')).toBe('running'));
+    });
+
+    it.each<[string, () => void, string, RegExp]>([
+      ['that does not know the host', () => (other.refuseRefresh = {}), '', /refuses its credentials: .* Nothing was/],
+      ['that refuses the token as well', () => (other.refuseRefresh = {}), 'no-good', /refused to register this host/],
+      [
+        'whose token is of another host, while there are sandboxes',
+        () => ((other.refuseRefresh = {}), (other.refuseClaims = true)),
+        'good-token',
+        /host-1\) of http:\S+ with 1 sandbox, and the token is another host’s; leave that fleet first/,
+      ],
+    ])('%s changes nothing', async (_what, arrange, token, sentence) => {
+      arrange();
+      const before = await saved();
+      await expect(start(token, {}, other.url)).rejects.toThrow(sentence);
+      expect(await saved()).toEqual(before);
+      expect(await statusOf()).toMatchObject({ degraded: false, sandboxes: [{ id: 'box' }] });
+      expect(await runtime.state('box')).toBe('running');
+    });
+
+    it('recovers in place with a token when the control plane knows the host and refuses its credentials', async () => {
+      other.refuseRefresh = { reason: 'CREDENTIALS_REPLACED' };
+      await (
+        await start('good-token', {}, other.url)
+      ).online;
+      expect(other.heard.registrations).toMatchObject([{ hostId: 'host-1' }]);
+      expect(await saved()).toMatchObject({ controlUrl: other.url });
+    });
+
+    it('becomes another control plane’s host once it has no sandboxes', async () => {
+      const back = await start('');
+      await ask(await control.tunnel(), 'mutation { removeSandbox(id: "box", generation: 2) { existed } }');
+      await stop(back);
+      other.refuseRefresh = {};
+      other.refuseClaims = true;
+      await start('good-token', {}, other.url);
+      expect(other.heard.registrations.map(({ hostId }) => hostId)).toEqual(['host-1', undefined]);
+      expect(await saved()).toMatchObject({ controlUrl: other.url });
+    });
+  });
+});
+
 describe('what is no proven refusal', () => {
+  it.each([0, 7, 1_000_000])('a request out of turn after %i is made again at once', async (last) => {
+    await startWithSandbox();
+    const before = await saved();
+    control.lastSequence = last;
+    await rejectAccess();
+    await until(async () => expect((await saved()).accessToken).not.toBe(before.accessToken));
+    expect(control.lastSequence).toBe(last + 1);
+    expect(await statusOf()).toMatchObject({ degraded: false, credentialState: 'ACTIVE' });
+    expect(await runtime.state('box')).toBe('running');
+  });
+
   it.each([
     ['a 404', { status: 404, body: 'not found' }],
     ['a 502', { status: 502, body: '<html>Bad Gateway</html>' }],

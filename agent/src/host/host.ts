@@ -13,7 +13,7 @@ const MEMORY_PRESSURE_FREE = 0.05;
 const MIB = 1024 ** 2;
 
 export interface AgentCondition {
-  readonly type: 'NO_RUNTIME' | 'DISK_PRESSURE' | 'MEMORY_PRESSURE';
+  readonly type: 'NO_RUNTIME' | 'DISK_PRESSURE' | 'MEMORY_PRESSURE' | 'SANDBOX_RECORD_DAMAGED';
   /** With the command that fixes it, where there is one. */
   readonly message: string;
 }

@@ -3,10 +3,14 @@ import { removeFileDurably } from '@rookery/wire/files.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { createAgent, type Agent } from '../app.ts';
 import type { AgentConfig } from '../config.ts';
+import { CredentialStore } from '../enrolment/credential.store.ts';
 import { stateDirAt } from '../state-dir/state-dir.ts';
 
 /** How long control may be silent before leaving is given up, in ms: a person is waiting. */
 const PATIENCE_MS = 30_000;
+
+/** The same where it is left untold then, in ms. */
+const FORCED_PATIENCE_MS = 5_000;
 
 export interface LeaveOptions {
   readonly destroySandboxes: boolean;
@@ -21,25 +25,36 @@ export interface LeaveOptions {
 /**
  * `rookery-agent leave`: takes this machine out of its fleet. Control is told with the host's
  * signature, and shows the host as unreachable because it has left; then the credentials are dropped.
- * Sandboxes go on as they are unless they are to be destroyed.
+ * Sandboxes go on as they are unless they are to be destroyed. Whoever has left may leave again.
  *
  * @throws {StartupError} in one sentence, with nothing changed.
  */
 export async function leave(config: AgentConfig, options: LeaveOptions): Promise<number> {
   const { destroySandboxes, force, say, log, patienceMs = PATIENCE_MS } = options;
+  const state = stateDirAt(config.stateDir);
+  const store = new CredentialStore(state);
+  const credentials = await store.load();
+  if (!credentials) {
+    const { state: before, reason } = await store.loadStatus();
+    say(before === 'LEFT' ? `This machine has left its fleet already: ${reason}` : 'This machine is in no fleet.');
+    return 0;
+  }
   const agent = await createAgent({ config: { ...config, onExit: 'keep' }, log, say: () => {}, isLeaving: true });
   try {
-    const reached = await withinPatience(agent.heard, force ? Math.min(patienceMs, 5_000) : patienceMs);
-    if (!reached && !force) {
-      throw new StartupError(
-        'The control plane does not answer, so nothing was changed; to leave without telling it: rookery-agent leave --force.',
-      );
+    const patience = AbortSignal.timeout(force ? Math.min(patienceMs, FORCED_PATIENCE_MS) : patienceMs);
+    const told = await maySayGoodbye(agent, force, patience);
+    if (told === 'deleted') {
+      await agent.deleted;
+      say(`Host ${agent.hostId} was deleted: its sandboxes are removed and its credentials dropped.`);
+      return 0;
     }
     if (destroySandboxes) say(`Destroyed ${counted(await agent.destroySandboxes())}.`);
-    if (reached) await sayGoodbye(agent, force);
-    await dropCredentials(config);
+    const isTold = told === 'already' || (told === 'yes' && (await sayGoodbye(agent, force)));
+    // The sandboxes' records stay: the machine may come back as the same host.
+    await store.leave(credentials);
+    await removeFileDurably(state.hostKey);
     say(
-      reached
+      isTold
         ? `Host ${agent.hostId} has left its fleet; its credentials are gone from this machine.`
         : `The credentials of host ${agent.hostId} are gone from this machine; its control plane could not be told.`,
     );
@@ -49,31 +64,57 @@ export async function leave(config: AgentConfig, options: LeaveOptions): Promise
   }
 }
 
-async function sayGoodbye(agent: Agent, force: boolean): Promise<void> {
+/**
+ * Whether control would take a goodbye, asked before anything is destroyed. `already`: it has taken one
+ * whose answer was lost, which is why it refuses the credentials.
+ *
+ * @throws {StartupError} when it would not, unless forced.
+ */
+async function maySayGoodbye(
+  agent: Agent,
+  force: boolean,
+  patience: AbortSignal,
+): Promise<'yes' | 'already' | 'deleted' | 'no'> {
+  const standing = await agent.askStanding(patience);
+  switch (standing?.state) {
+    case 'DELETED':
+      return 'deleted';
+    case 'REFUSED':
+      return (await sayGoodbye(agent, force)) ? 'already' : 'no';
+    case 'CLONED':
+      if (force) return 'no';
+      throw new StartupError(
+        `${standing.reason ?? 'Two machines have used this host’s credentials.'} Until then neither can leave, and nothing was changed.`,
+      );
+    default:
+      if (standing && (await isHeard(agent, patience))) return 'yes';
+      if (force) return 'no';
+      throw new StartupError(
+        'The control plane does not answer, so nothing was changed; to leave without telling it: rookery-agent leave --force.',
+      );
+  }
+}
+
+/** @returns whether control has taken it; false only when forced. */
+async function sayGoodbye(agent: Agent, force: boolean): Promise<boolean> {
   try {
     await agent.sayGoodbye();
+    return true;
   } catch (cause) {
-    if (force) return;
+    if (force) return false;
     throw new StartupError(
-      `The control plane has not taken the goodbye (${(cause as Error).message}); the credentials are kept, try again.`,
+      `The control plane has not taken the goodbye (${(cause as Error).message}); the credentials are kept, try again, or leave without telling it: rookery-agent leave --force.`,
       { cause },
     );
   }
 }
 
-/** What makes this machine that host. The sandboxes' records stay: it may come back as the same host. */
-async function dropCredentials(config: AgentConfig): Promise<void> {
-  const { credentials, hostKey } = stateDirAt(config.stateDir);
-  await removeFileDurably(credentials);
-  await removeFileDurably(hostKey);
-}
-
-async function withinPatience(event: Promise<void>, ms: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<false>((resolve) => (timer = setTimeout(() => resolve(false), ms)));
-  const reached = await Promise.race([event.then(() => true), late]);
-  clearTimeout(timer);
-  return reached;
+async function isHeard(agent: Agent, patience: AbortSignal): Promise<boolean> {
+  const over = new Promise<boolean>((resolve) => {
+    if (patience.aborted) resolve(false);
+    patience.addEventListener('abort', () => resolve(false), { once: true });
+  });
+  return Promise.race([agent.heard.then(() => true), over]);
 }
 
 const counted = (sandboxes: number): string => (sandboxes === 1 ? 'one sandbox' : `${sandboxes} sandboxes`);

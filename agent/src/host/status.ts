@@ -48,6 +48,7 @@ export async function status(
       say(`           Make a new token for this host, and run: rookery-agent join ${credentials.controlUrl} <token>`);
     }
   } else {
+    if (standing.state === 'LEFT') say(`Left:      ${standing.reason} (${standing.since})`);
     say('Host:      not registered; run: rookery-agent join <url> <token>');
   }
   say(`Agent:     ${pid === undefined ? 'not running' : `running (pid ${pid})`}`);

@@ -59,8 +59,14 @@ export class ExecGroup {
   /** @param containerPath the container's `cgroupsPath`. @param key unique within the container. */
   static async create(tree: CgroupTree, containerPath: string, key: string): Promise<ExecGroup> {
     const group = new ExecGroup(tree, join(tree.mount, containerPath), EXEC_PREFIX + key);
-    await mkdir(group.#path);
+    // Before it is there: the release of another exec sweeps whatever it finds that nobody uses.
     groupsInUse.add(group.#path);
+    try {
+      await mkdir(group.#path);
+    } catch (error) {
+      groupsInUse.delete(group.#path);
+      throw error;
+    }
     return group;
   }
 

@@ -26,6 +26,8 @@ export class ExecStream {
   #paused = false;
   #drained: (() => void) | undefined;
   #silence: NodeJS.Timeout | undefined;
+  /** Bytes that came from the command, to tell silence from a process that was too busy to listen. */
+  #heard = 0;
 
   /** @param onLeave called once when the stream has ended or its consumer has left. */
   constructor(maxBytes: number, onLeave: () => void | Promise<void>) {
@@ -43,6 +45,7 @@ export class ExecStream {
     this.#open.add(source);
     source.on('data', (chunk: Buffer) => {
       this.#silence?.refresh();
+      this.#heard += chunk.length;
       const data = chunk.subarray(0, room);
       if (data.length < chunk.length) this.#truncated = true;
       room -= data.length;
@@ -62,9 +65,14 @@ export class ExecStream {
       await new Promise<void>((resolve) => {
         this.#drained = resolve;
         this.#silence = setTimeout(() => {
-          // While the consumer is slow, silence means nothing.
-          if (this.#paused && !this.#queue.closed) this.#silence?.refresh();
-          else resolve();
+          const heard = this.#heard;
+          // Timers come before sockets: what has arrived while this process was busy is read before it counts as silence.
+          setImmediate(() => {
+            // While the consumer is slow, silence means nothing.
+            const isSilent = heard === this.#heard && (!this.#paused || this.#queue.closed);
+            if (isSilent) resolve();
+            else this.#silence?.refresh();
+          });
         }, DRAIN_SILENCE_MS);
       });
       clearTimeout(this.#silence);

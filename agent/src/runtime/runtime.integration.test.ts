@@ -61,6 +61,17 @@ describe.each(implementations)('%s', (_name, make) => {
     expect(await collect(runtime.exec('shared', request('no-such-program')))).toMatchObject({ exitCode: 127 });
   });
 
+  it('starts each of many commands that come and go at the same time', async () => {
+    const runs = await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        const codes: (number | null)[] = [];
+        for (let i = 0; i < 12; i++) codes.push((await collect(runtime.exec('shared', request('true')))).exitCode);
+        return codes;
+      }),
+    );
+    expect(runs.flat()).toEqual(Array.from({ length: 96 }, () => 0));
+  });
+
   it('cuts output at its limit and says so', async () => {
     const run = await collect(runtime.exec('shared', { ...request('echo', 'x'.repeat(1_000)), maxOutputBytes: 10 }));
     expect(run).toMatchObject({ stdout: 'x'.repeat(10), truncated: true, exitCode: 0 });

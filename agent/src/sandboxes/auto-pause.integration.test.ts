@@ -8,6 +8,7 @@ import { collect, newOciRuntime, type RuntimeFixture } from '../runtime/runtime.
 import { SimulatedRuntime } from '../runtime/simulated-runtime.ts';
 import { EpochCounter, SandboxStore } from './sandbox.store.ts';
 import { SandboxSupervisor } from './sandbox.supervisor.ts';
+import { Tombstones } from './tombstones.ts';
 
 const PATIENCE = { timeout: 20_000, interval: 20 };
 const spec = { id: 'box', name: 'box', template: 'host', vcpus: 1, memoryMb: 128, diskMb: 64, timeoutSeconds: 1 };
@@ -41,6 +42,7 @@ describe.each(implementations)('on %s, a sandbox with a timeout', (_name, make) 
   async function start(): Promise<SandboxSupervisor> {
     const started = new SandboxSupervisor({
       store: new SandboxStore(join(directory.path, 'sandboxes'), silentLogger()),
+      tombstones: await Tombstones.open(join(directory.path, 'tombstones')),
       epoch: await EpochCounter.open(join(directory.path, 'epoch')),
       finder: fixedRuntime(fixture.runtime),
       bootId: 'boot-1',

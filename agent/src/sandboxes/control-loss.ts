@@ -5,7 +5,12 @@ export interface ControlLossDeps {
   /** Silence of control after which the policy applies, in ms; counted from the start if it was never heard. */
   readonly graceMs: number;
   readonly policy: 'pause' | 'keep';
-  readonly supervisor: Pick<SandboxSupervisor, 'holdAll' | 'releaseAll'>;
+  readonly supervisor: Pick<SandboxSupervisor, 'holdAll' | 'releaseAll' | 'held'>;
+  /**
+   * Of some sandboxes, those that control wants running: it may have paused or destroyed some while it could not be
+   * heard. Asked again with the next heartbeat when it fails. Default: all.
+   */
+  readonly toRun?: (ids: readonly string[]) => Promise<ReadonlySet<string>>;
   readonly log: Logger;
 }
 
@@ -37,7 +42,7 @@ export class ControlLossWatch implements AsyncDisposable {
     if (this.#lost) this.#deps.log.info('control is back');
     this.#lost = false;
     this.#isFirst = false;
-    void this.#deps.supervisor.releaseAll();
+    void this.#release();
   }
 
   /** Control has refused our credentials, proven: no patience mends that, so the policy applies at once. */
@@ -55,6 +60,21 @@ export class ControlLossWatch implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
+  }
+
+  async #release(): Promise<void> {
+    const { supervisor, toRun, log } = this.#deps;
+    if (!toRun) return supervisor.releaseAll();
+    const { held } = supervisor;
+    if (held.length === 0) return;
+    try {
+      const wanted = await toRun(held);
+      // Lost again meanwhile: what was to be released is to be held.
+      if (!this.#lost && !this.#stopped) await supervisor.releaseAll(wanted);
+    } catch (err) {
+      log.info({ err }, 'control has not said yet what should run; it is asked again');
+      this.#isFirst = true;
+    }
   }
 
   #arm(): void {

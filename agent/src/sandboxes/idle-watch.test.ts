@@ -15,6 +15,7 @@ const newRecord = (overrides: Partial<SandboxRecord> = {}, timeoutSeconds: numbe
   idle: null,
   errorCause: null,
   removing: false,
+  damaged: false,
   ...overrides,
 });
 

@@ -33,6 +33,7 @@ const newRecord = (overrides: Partial<SandboxRecord> = {}): SandboxRecord => ({
   idle: null,
   errorCause: null,
   removing: false,
+  damaged: false,
   ...overrides,
 });
 

@@ -46,6 +46,11 @@ export interface SandboxRecord {
   readonly errorCause: ErrorCause | null;
   /** Removal has begun and is finished also after a crash. */
   readonly removing: boolean;
+  /**
+   * What is known is only what its container says; generation 0, below any of control's, which is how control
+   * is made to say anew what it should be.
+   */
+  readonly damaged: boolean;
 }
 
 /** What to do next with a container so that it becomes what is wanted. */
@@ -82,6 +87,7 @@ export function accept(
       idle: null,
       errorCause: null,
       removing: false,
+      damaged: false,
     };
   }
   if (generation < record.generation) return record;
@@ -89,7 +95,34 @@ export function accept(
     if (record.hold === null && record.desiredState === desiredState) return record;
     return { ...record, desiredState, hold: null };
   }
-  return { ...record, spec, desiredState, generation, hold: null, idle: null };
+  return { ...record, spec, desiredState, generation, hold: null, idle: null, damaged: false };
+}
+
+/**
+ * The record of a sandbox whose own cannot be read any more.
+ *
+ * INVARIANT: it is not `STARTING`, so that nothing empty is made in its place.
+ *
+ * @param container undefined when it could not be looked at; it is later.
+ */
+export function recovered(id: string, container: ContainerStatus | undefined, bootId: string): SandboxRecord {
+  const alive = container === 'running' ? 'RUNNING' : container === 'paused' ? 'PAUSED' : undefined;
+  const why = container === undefined ? 'could not be looked at' : 'does not run';
+  return {
+    spec: { id, name: id, template: 'host', vcpus: 1, memoryMb: 1, diskMb: 1, timeoutSeconds: null },
+    desiredState: 'RUNNING',
+    generation: 0,
+    status: alive ?? 'STOPPED',
+    statusReason: `its record on the host was damaged${alive ? '' : `, and its container ${why}`}`,
+    startedAt: null,
+    lastActiveAt: null,
+    bootId,
+    hold: null,
+    idle: null,
+    errorCause: null,
+    removing: false,
+    damaged: true,
+  };
 }
 
 /** Takes what the runtime says of the container; the very same record comes back when nothing is new. */
@@ -143,6 +176,8 @@ export const isAutoPaused = ({ idle, status }: SandboxRecord): boolean => idle !
  * INVARIANT: only `STARTING` creates, and nothing becomes `STARTING` again.
  */
 export function nextStep(record: SandboxRecord, container: ContainerStatus): Step {
+  // Until control has said what it should be, only the policy for its loss touches it.
+  if (record.damaged) return record.hold && container === 'running' ? 'pause' : 'none';
   const wanted = record.hold || record.idle ? 'PAUSED' : record.desiredState;
   switch (container) {
     case 'absent':

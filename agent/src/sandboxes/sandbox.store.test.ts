@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLogger } from '@rookery/wire/log.ts';
@@ -34,10 +34,24 @@ describe('the records of sandboxes', () => {
     expect(await new SandboxStore(directory, silentLogger()).load()).toMatchObject([RECORD_0_1_0]);
   });
 
-  it('are left alone, and count as there, when they cannot be read', async () => {
-    await writeFile(join(directory, 'box.json'), 'not a record');
+  it.each([
+    ['is garbage', 'not a record'],
+    ['is empty', ''],
+    ['is cut off', JSON.stringify(RECORD_0_1_0).slice(0, 40)],
+    ['is about another sandbox', JSON.stringify({ ...RECORD_0_1_0, spec: { ...RECORD_0_1_0.spec, id: 'other' } })],
+  ])('count as there when one %s, and a copy of it is kept', async (_what, content) => {
+    await writeFile(join(directory, 'box.json'), content);
     const store = new SandboxStore(directory, silentLogger());
-    expect(await store.load()).toEqual([]);
+    expect(await store.takeOver()).toEqual({ records: [], damaged: ['box'] });
     expect(store.has('box')).toBe(true);
+    expect(await readFile(join(directory, 'box.json.damaged'), 'utf8')).toBe(content);
+    await store.delete('box');
+    expect(await readdir(directory)).toEqual([]);
+  });
+
+  it('can be read beside a running agent without disturbing what it writes', async () => {
+    await writeFile(join(directory, 'box.json.123.tmp'), 'half');
+    await new SandboxStore(directory, silentLogger()).load();
+    expect(await readdir(directory)).toEqual(['box.json.123.tmp']);
   });
 });

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { copyFile, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '@rookery/wire/log.ts';
 import { z } from 'zod';
@@ -32,6 +32,7 @@ const recordSchema = z.object({
   idle: z.object({ since: z.string() }).nullable().default(null),
   errorCause: z.enum(ERROR_CAUSES).nullable().default(null),
   removing: z.boolean(),
+  damaged: z.boolean().default(false),
 }) satisfies z.ZodType<SandboxRecord>;
 
 /** The records of all sandboxes as files, one each, so that writing one cannot harm another. */
@@ -44,20 +45,46 @@ export class SandboxStore {
     this.#log = log;
   }
 
+  /** Those that can be read. Changes nothing: an agent may be writing at this moment. */
   async load(): Promise<SandboxRecord[]> {
+    return (await this.#read()).records;
+  }
+
+  /**
+   * What an earlier agent has left, for the one that takes its place.
+   *
+   * @returns also the names of records that cannot be read; a copy of each is kept for a person to look at.
+   */
+  async takeOver(): Promise<{ records: SandboxRecord[]; damaged: string[] }> {
+    const found = await this.#read();
+    for (const name of found.damaged) {
+      const path = join(this.#dir, `${name}.json`);
+      await copyFile(path, `${path}.damaged`).catch((err: unknown) =>
+        this.#log.warn({ err, path }, 'a damaged sandbox record could not be copied'),
+      );
+    }
+    return found;
+  }
+
+  async #read(): Promise<{ records: SandboxRecord[]; damaged: string[] }> {
     const records: SandboxRecord[] = [];
+    const damaged: string[] = [];
     for (const file of await readdir(this.#dir)) {
-      const path = join(this.#dir, file);
-      if (file.endsWith('.tmp')) await rm(path, { force: true });
       if (!file.endsWith('.json')) continue;
+      const path = join(this.#dir, file);
       try {
-        records.push(recordSchema.parse(JSON.parse(await readFile(path, 'utf8'))));
+        const text = await readFileIfThere(path);
+        // Removed by a running agent since the directory was read.
+        if (text === undefined) continue;
+        const record = recordSchema.parse(JSON.parse(text));
+        if (this.#path(record.spec.id) !== path) throw new Error('it is about another sandbox');
+        records.push(record);
       } catch (err) {
-        // Left where it is for a person to look at, and its container with it.
-        this.#log.error({ err, path }, 'a sandbox record cannot be read and is ignored');
+        this.#log.error({ err, path }, 'a sandbox record is damaged');
+        damaged.push(file.slice(0, -'.json'.length));
       }
     }
-    return records;
+    return { records, damaged };
   }
 
   save(record: SandboxRecord): Promise<void> {
@@ -69,8 +96,9 @@ export class SandboxStore {
     return existsSync(this.#path(id));
   }
 
-  delete(id: string): Promise<void> {
-    return removeFileDurably(this.#path(id));
+  async delete(id: string): Promise<void> {
+    await rm(`${this.#path(id)}.damaged`, { force: true });
+    await removeFileDurably(this.#path(id));
   }
 
   #path(id: string): string {
@@ -95,9 +123,13 @@ export class EpochCounter {
     this.#reserved = value;
   }
 
+  /**
+   * Goes on where the file says. Without one that can be read it begins with the time in µs: control drops what
+   * is older than what it has taken, and no machine has counted that far.
+   */
   static async open(path: string): Promise<EpochCounter> {
-    const saved = Number((await readFileIfThere(path)) ?? 0);
-    const counter = new EpochCounter(path, Number.isSafeInteger(saved) ? saved : 0);
+    const saved = /^[1-9]\d{0,15}$/.exec(((await readFileIfThere(path)) ?? '').trim());
+    const counter = new EpochCounter(path, saved ? Number(saved[0]) : Date.now() * 1_000);
     await counter.#reserve();
     counter.advance();
     return counter;

@@ -6,6 +6,7 @@ import type { RuntimeFinder } from '../runtime/runtime-finder.ts';
 import type { ContainerStatus, ExecEvent, ExecRequest, Runtime } from '../runtime/runtime.ts';
 import { observed, type Inventory, type ObservedSandbox } from './inventory.ts';
 import { IdleWatch } from './idle-watch.ts';
+import { PolicyRounds, type PolicyChange } from './policy-rounds.ts';
 import { KeyedQueue } from './sandbox.queue.ts';
 import {
   accept,
@@ -14,6 +15,7 @@ import {
   idleSince,
   nextStep,
   observe,
+  recovered,
   release,
   type DesiredState,
   type ErrorCause,
@@ -22,6 +24,7 @@ import {
   type SandboxSpec,
 } from './sandbox.state.ts';
 import type { EpochCounter, SandboxStore } from './sandbox.store.ts';
+import type { Tombstones } from './tombstones.ts';
 
 /** How often all containers are looked at, in ms. One that dies on its own is reported this late; a look costs some 15 ms of CPU. */
 const OBSERVE_PERIOD_MS = 5_000;
@@ -29,11 +32,11 @@ const OBSERVE_PERIOD_MS = 5_000;
 /** Steps in a row before we take it that a container does not become what we want. */
 const MAX_STEPS = 5;
 
-/** How many removed sandboxes are remembered, so that a wish that was overtaken by the removal does not bring one back. */
-const TOMBSTONES = 1_000;
+const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/;
 
 export interface SupervisorDeps {
   readonly store: SandboxStore;
+  readonly tombstones: Pick<Tombstones, 'of' | 'bury'>;
   readonly epoch: EpochCounter;
   readonly finder: RuntimeFinder;
   readonly bootId: string;
@@ -53,9 +56,15 @@ export class SandboxSupervisor implements AsyncDisposable {
   readonly #records = new Map<string, SandboxRecord>();
   readonly #queue = new KeyedQueue();
   readonly #activity = new Map<string, string>();
-  readonly #tombstones = new Map<string, number>();
+  /** Sandboxes whose records were damaged when this agent started. */
+  readonly #damaged = new Set<string>();
   readonly #execs = new Set<AsyncIterableIterator<ExecEvent>>();
   readonly #idle = new IdleWatch((id) => void this.#pauseIdle(id).catch(this.#logFailure(id)));
+  readonly #policy = new PolicyRounds(
+    this.#queue,
+    (id, change) => this.#applyPolicy(id, change),
+    (id, err) => this.#logFailure(id)(err),
+  );
   #timer: NodeJS.Timeout | undefined;
   #closing = false;
 
@@ -65,11 +74,14 @@ export class SandboxSupervisor implements AsyncDisposable {
 
   /** Takes over what an earlier agent has left: running containers, half-done work, leftovers. */
   async start(): Promise<void> {
-    for (const record of await this.#deps.store.load()) {
-      this.#records.set(record.spec.id, record);
-      this.#idle.take(record);
-    }
-    await this.#adopt().catch((err: unknown) => this.#deps.log.warn({ err }, 'the containers could not be looked at'));
+    const { records, damaged } = await this.#deps.store.takeOver();
+    for (const record of records) this.#keep(record.spec.id, record);
+    const containers = await this.#look();
+    for (const name of damaged) await this.#recover(name, containers);
+    if (containers)
+      await this.#adopt(containers).catch((err: unknown) =>
+        this.#deps.log.warn({ err }, 'the containers could not be taken over'),
+      );
     this.#deps.log.info({ sandboxes: this.#records.size }, 'sandboxes taken over');
     this.#schedule();
   }
@@ -80,7 +92,7 @@ export class SandboxSupervisor implements AsyncDisposable {
     return this.#queue.run(spec.id, async () => {
       const runtime = await this.#runtime();
       if (this.#records.get(spec.id)?.removing) await this.#finishRemoval(runtime, spec.id);
-      const removed = this.#tombstones.get(spec.id);
+      const removed = this.#deps.tombstones.of(spec.id);
       if (removed !== undefined && generation <= removed) {
         throw new RookeryError('CONFLICT', `The sandbox was removed at generation ${removed}.`);
       }
@@ -102,7 +114,7 @@ export class SandboxSupervisor implements AsyncDisposable {
       if (record && generation < record.generation) {
         throw new RookeryError('CONFLICT', `The sandbox is at generation ${record.generation} already.`);
       }
-      this.#bury(id, generation);
+      await this.#deps.tombstones.bury(id, generation);
       if (!record) return false;
       const runtime = await this.#runtime();
       await this.#save(id, { ...record, generation, removing: true });
@@ -168,14 +180,26 @@ export class SandboxSupervisor implements AsyncDisposable {
     return { epoch: this.#deps.epoch.value, bootId: this.#deps.bootId, digest: inventoryDigest(sandboxes), sandboxes };
   }
 
-  /** Pauses by policy everything that runs, and journals that it did. */
-  async holdAll(reason: HoldReason): Promise<void> {
-    await this.#forAll(async (record) => hold(record, reason, now()));
+  /** Sandboxes whose records were found damaged, for as long as this agent runs and they exist. */
+  get damaged(): readonly string[] {
+    return [...this.#damaged];
   }
 
-  /** Ends all pauses by policy: what control wants running runs again. */
-  async releaseAll(): Promise<void> {
-    await this.#forAll(async (record) => release(record));
+  /** Pauses by policy everything that runs, and journals that it did. */
+  async holdAll(reason: HoldReason): Promise<void> {
+    await this.#policy.begin(this.#records.keys(), (record) => hold(record, reason, now()));
+  }
+
+  /** Sandboxes that are paused by policy, or are being paused: what is worked on has perhaps not come to it yet. */
+  get held(): readonly string[] {
+    return [...this.#records].filter(([id, { hold: held }]) => held || !this.#queue.isIdle(id)).map(([id]) => id);
+  }
+
+  /** Ends pauses by policy: what control wants running runs again. @param wanted default: all. */
+  async releaseAll(wanted?: ReadonlySet<string>): Promise<void> {
+    await this.#policy.begin(this.#records.keys(), (record) =>
+      wanted && !wanted.has(record.spec.id) ? record : release(record),
+    );
   }
 
   /** Pauses a sandbox in which nothing has happened for its timeout, and journals that it did. */
@@ -195,6 +219,7 @@ export class SandboxSupervisor implements AsyncDisposable {
   async observeAll(): Promise<void> {
     const { runtime } = await this.#deps.finder.find();
     if (!runtime) return;
+    await this.#policy.settle();
     const before = new Map(this.#records);
     const containers = await runtime.list();
     for (const [id, record] of before) {
@@ -274,19 +299,39 @@ export class SandboxSupervisor implements AsyncDisposable {
   async #finishRemoval(runtime: Runtime, id: string): Promise<void> {
     await runtime.remove(id);
     await this.#deps.store.delete(id);
-    const record = this.#records.get(id);
     this.#records.delete(id);
+    this.#damaged.delete(id);
     this.#activity.delete(id);
     this.#idle.forget(id);
-    if (record) this.#bury(id, record.generation);
     this.#changed(id);
     this.#deps.log.info({ sandboxId: id }, 'sandbox removed');
   }
 
-  async #adopt(): Promise<void> {
+  /** All containers; undefined when they cannot be looked at. */
+  async #look(): Promise<ReadonlyMap<string, ContainerStatus> | undefined> {
+    try {
+      const { runtime } = await this.#deps.finder.find();
+      return await runtime?.list();
+    } catch (err) {
+      this.#deps.log.warn({ err }, 'the containers could not be looked at');
+      return undefined;
+    }
+  }
+
+  /** Makes a record of a sandbox whose own is damaged out of what its container is. */
+  async #recover(id: string, containers: ReadonlyMap<string, ContainerStatus> | undefined): Promise<void> {
+    // Any other file is not a sandbox's, and control takes no list in which there is what cannot be one.
+    if (!UUID.test(id) && !containers?.has(id)) return;
+    const record = recovered(id, containers && (containers.get(id) ?? 'absent'), this.#deps.bootId);
+    this.#damaged.add(id);
+    this.#keep(id, record);
+    this.#deps.epoch.advance();
+    await this.#deps.store.save(record).catch(this.#logFailure(id));
+  }
+
+  async #adopt(containers: ReadonlyMap<string, ContainerStatus>): Promise<void> {
     const { runtime } = await this.#deps.finder.find();
     if (!runtime) return;
-    const containers = await runtime.list();
     const strays = [...containers.keys()].filter((id) => !this.#deps.store.has(id));
     await Promise.all(strays.map((id) => this.#removeStray(runtime, id)));
     // Not awaited: a host with work to do is online meanwhile.
@@ -303,30 +348,25 @@ export class SandboxSupervisor implements AsyncDisposable {
     await runtime.remove(id).catch(this.#logFailure(id));
   }
 
-  async #forAll(change: (record: SandboxRecord) => Promise<SandboxRecord>): Promise<void> {
-    await Promise.all(
-      [...this.#records.keys()].map((id) =>
-        this.#queue
-          .run(id, async () => {
-            const record = this.#records.get(id);
-            if (!record) return;
-            const next = await change(record);
-            if (next === record) return;
-            await this.#save(id, next);
-            const runtime = await this.#runtime();
-            await this.#step(runtime, id, await runtime.state(id));
-          })
-          .catch(this.#logFailure(id)),
-      ),
-    );
+  async #applyPolicy(id: string, change: PolicyChange): Promise<void> {
+    const record = this.#records.get(id);
+    const next = record && change(record);
+    if (!next || next === record) return;
+    await this.#save(id, next);
+    const runtime = await this.#runtime();
+    await this.#step(runtime, id, await runtime.state(id));
+  }
+
+  #keep(id: string, record: SandboxRecord): void {
+    this.#records.set(id, record);
+    this.#idle.take(record);
   }
 
   async #save(id: string, record: SandboxRecord): Promise<void> {
     const before = this.#records.get(id);
     if (before === record) return;
     await this.#deps.store.save({ ...record, lastActiveAt: this.#activity.get(id) ?? record.lastActiveAt });
-    this.#records.set(id, record);
-    this.#idle.take(record);
+    this.#keep(id, record);
     if (before?.status !== record.status) {
       this.#deps.log.info(
         { sandboxId: id, status: record.status, statusReason: record.statusReason, generation: record.generation },
@@ -350,13 +390,6 @@ export class SandboxSupervisor implements AsyncDisposable {
   #changed(id: string): void {
     this.#deps.epoch.advance();
     this.#deps.onChange(id);
-  }
-
-  #bury(id: string, generation: number): void {
-    this.#tombstones.delete(id);
-    this.#tombstones.set(id, Math.max(generation, this.#tombstones.get(id) ?? 0));
-    const [oldest] = this.#tombstones.keys();
-    if (this.#tombstones.size > TOMBSTONES && oldest !== undefined) this.#tombstones.delete(oldest);
   }
 
   async #runtime(): Promise<Runtime> {

@@ -24,6 +24,7 @@ Each host is an agent that speaks the real protocol over real sockets; only its 
 
 Options:
   --hosts N          how many hosts (sim-0001 …)
+  --first N          number of the first one (default 1): a larger fleet is several simulations, each with its own
   --sandboxes M      how many sandboxes to make on the control plane, once the hosts are online (default 0)
   --url URL          the control plane's public address, for example http://127.0.0.1:4000
   --token-file FILE  an API token; or ROOKERY_API_TOKEN
@@ -36,11 +37,16 @@ Options:
 /** Hosts that join at a time; each costs control some signatures and this process some writes to disk. */
 const JOIN_WIDTH = 16;
 
+/** Open files of a simulation beside the sockets of its hosts. */
+const OTHER_FILES = 200;
+
 /** How often progress is told, in ms. */
 const PROGRESS_MS = 2_000;
 
 interface SimulateOptions {
   readonly hosts: number;
+  /** Number of the first host. */
+  readonly first: number;
   readonly sandboxes: number;
   readonly url: string;
   readonly token: string;
@@ -89,7 +95,7 @@ export async function simulate(
 }
 
 async function startAgents(
-  { hosts, agentUrl, stateDir }: SimulateOptions,
+  { hosts, first, agentUrl, stateDir }: SimulateOptions,
   config: AgentConfig,
   fleet: SimulatedFleet,
   agents: Agent[],
@@ -103,7 +109,7 @@ async function startAgents(
   try {
     await inParallel(indices(hosts), JOIN_WIDTH, async (index) => {
       if (signal.aborted) return;
-      const name = simulatedName(index);
+      const name = simulatedName(first - 1 + index);
       const own: AgentConfig = {
         ...config,
         stateDir: join(stateDir, name),
@@ -194,9 +200,11 @@ async function readOptions(argv: readonly string[], config: AgentConfig): Promis
   if (values.url === undefined)
     throw new StartupError('simulate needs --url, the public address of the control plane.');
   const hosts = wholeNumber('--hosts', values.hosts ?? (values.cleanup ? '0' : ''));
+  await assertOpenFiles(hosts);
   if (hosts === 0 && !values.cleanup) throw new StartupError('simulate needs --hosts, how many hosts there shall be.');
   return {
     hosts,
+    first: wholeNumber('--first', values.first ?? '1'),
     sandboxes: wholeNumber('--sandboxes', values.sandboxes ?? '0'),
     url: parseControlUrl(values.url),
     token: await readToken(values['token-file'], config.apiToken),
@@ -213,6 +221,7 @@ function parse(argv: readonly string[]) {
       args: [...argv],
       options: {
         hosts: { type: 'string' },
+        first: { type: 'string' },
         sandboxes: { type: 'string' },
         url: { type: 'string' },
         'token-file': { type: 'string' },
@@ -231,6 +240,18 @@ function parse(argv: readonly string[]) {
 function wholeNumber(option: string, text: string): number {
   if (!/^\d{1,6}$/.test(text)) throw new StartupError(`${option} must be a whole number.`);
   return Number(text);
+}
+
+/** Each host holds two sockets; a process that may not open as many fails in the middle, and not in a sentence. */
+async function assertOpenFiles(hosts: number): Promise<void> {
+  const limits = await readFile('/proc/self/limits', 'utf8').catch(() => '');
+  const limit = /^Max open files\s+(\d+)/m.exec(limits)?.[1];
+  const needed = 2 * hosts + OTHER_FILES;
+  if (limit !== undefined && needed > Number(limit)) {
+    throw new StartupError(
+      `${hosts} hosts need ${needed} open files and this process may have ${limit}; raise it with ulimit -n, or start several simulations with --first.`,
+    );
+  }
 }
 
 async function readToken(file: string | undefined, configured: string | undefined): Promise<string> {

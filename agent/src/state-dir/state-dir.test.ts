@@ -73,4 +73,15 @@ describe('EpochCounter', () => {
     const second = await EpochCounter.open(path);
     expect(second.value).toBeGreaterThan(first.value);
   });
+
+  it.each(['', 'garbage', '-1', '12\u0000', '1e3'])(
+    'begins above all that was ever counted when its file is damaged (%j)',
+    async (content) => {
+      const path = `${directory.path}/epoch`;
+      const before = await EpochCounter.open(path);
+      for (let i = 0; i < 100; i++) before.advance();
+      await writeFile(path, content);
+      expect((await EpochCounter.open(path)).value).toBeGreaterThan(before.value);
+    },
+  );
 });

@@ -14,6 +14,8 @@ export interface StateDir {
   readonly requestSequence: string;
   readonly lock: string;
   readonly epoch: string;
+  /** Of sandboxes that were removed. */
+  readonly tombstones: string;
   /** One record per sandbox. */
   readonly sandboxes: string;
   /** Bundle, disk and root file system per container. */
@@ -33,6 +35,7 @@ export function stateDirAt(root: string): StateDir {
     requestSequence: join(root, 'request-sequence'),
     lock: join(root, 'agent.pid'),
     epoch: join(root, 'epoch'),
+    tombstones: join(root, 'tombstones'),
     sandboxes: join(root, 'sandboxes'),
     containers: join(root, 'containers'),
     runtimeState: join(root, 'oci'),
@@ -41,8 +44,9 @@ export function stateDirAt(root: string): StateDir {
 }
 
 /** Removes what writes left that a crash has interrupted; there may be secrets in it. For whoever holds the lock. */
-export async function removeUnfinishedWrites({ root }: StateDir): Promise<void> {
-  for (const name of await readdir(root)) if (name.endsWith('.tmp')) await rm(join(root, name), { force: true });
+export async function removeUnfinishedWrites({ root, sandboxes }: StateDir): Promise<void> {
+  for (const dir of [root, sandboxes])
+    for (const name of await readdir(dir)) if (name.endsWith('.tmp')) await rm(join(dir, name), { force: true });
 }
 
 /**

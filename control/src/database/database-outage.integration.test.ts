@@ -1,12 +1,13 @@
 import { silentLogger } from '@rookery/wire/log.ts';
 import { GraphQLError } from 'graphql';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { sql } from 'kysely';
+import { sql, type Kysely } from 'kysely';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { formatResult } from '../kernel/subgraph.ts';
+import { DATABASE_LIMITS } from './database-limits.ts';
 import { isDatabaseOutage, openDatabase, type DatabaseConnection } from './database.ts';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from './embedded-postgres.ts';
 
@@ -70,7 +71,118 @@ describe('a database that goes away', () => {
   });
 });
 
+describe('a database that hangs', () => {
+  /** As short as a loaded machine allows: what is late here is late by the test's doing. */
+  const limits = {
+    ...DATABASE_LIMITS,
+    connectMs: 2_000,
+    lockMs: 500,
+    statementMs: 2_000,
+    answerMs: 3_000,
+    probeMs: 500,
+  };
+  let directory: string;
+  let postgres: EmbeddedPostgres;
+  let database: DatabaseConnection;
+  let other: pg.Client;
+
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'rookery-hang-'));
+    postgres = await startEmbeddedPostgres(directory, silentLogger());
+    database = await openDatabase(postgres.url, silentLogger(), limits);
+    other = new pg.Client({ connectionString: postgres.url });
+    await other.connect();
+    await other.query('create table things (id int primary key, n int)');
+    await other.query('insert into things values (1, 0)');
+  });
+  afterAll(async () => {
+    await other.end();
+    await database[Symbol.asyncDispose]();
+    await postgres[Symbol.asyncDispose]();
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  /** Workers of the server come and go. */
+  const signal = (pids: readonly number[], name: NodeJS.Signals): void => {
+    for (const pid of pids) {
+      try {
+        process.kill(pid, name);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+      }
+    }
+  };
+  const db = () => database.as<object>();
+  const increment = (tx: Kysely<object>) => sql`update things set n = n + 1 where id = 1`.execute(tx);
+  const count = async () => (await other.query<{ n: number }>('select n from things')).rows[0]?.n;
+
+  test('over a lock that somebody holds for ever is an outage, for the one that waits', async () => {
+    await other.query('begin');
+    await other.query('update things set n = n where id = 1');
+    expect(isDatabaseOutage(await failureOf(db().transaction(increment)))).toBe(true);
+    expect((await sql`select 1`.execute(db().query)).rows).toHaveLength(1);
+    await other.query('rollback');
+    await db().transaction(increment);
+  });
+
+  test('over one statement is an outage', async () => {
+    expect(isDatabaseOutage(await failureOf(sql`select pg_sleep(60)`.execute(db().query)))).toBe(true);
+  });
+
+  test('does not keep a migration from waiting for its turn', async () => {
+    await other.query('begin');
+    await other.query('select pg_advisory_xact_lock(7665701)');
+    const late = openDatabase(postgres.url, silentLogger(), limits);
+    await vi.waitFor(
+      async () => {
+        await other.query('select pg_stat_clear_snapshot()');
+        const { rows } = await other.query<{ waits: string }>(
+          "select extract(epoch from clock_timestamp() - query_start) as waits from pg_stat_activity where wait_event = 'advisory'",
+        );
+        // Twice what anybody else may wait for a lock.
+        expect(Number(rows[0]?.waits)).toBeGreaterThan(1);
+      },
+      { timeout: 15_000 },
+    );
+    await other.query('rollback');
+    await (await late)[Symbol.asyncDispose]();
+  });
+
+  test('altogether is an outage in bounded time, and leaves no transaction half open', async () => {
+    const before = (await count()) ?? Number.NaN;
+    const { rows } = await other.query<{ pid: number }>(
+      'select pid from pg_stat_activity where pid <> pg_backend_pid()',
+    );
+    const postmaster = Number((await readFile(join(directory, 'data', 'postmaster.pid'), 'utf8')).split('\n')[0]);
+    const pids = [postmaster, ...rows.map(({ pid }) => pid)];
+    const cut = failureOf(
+      db().transaction(async (tx) => {
+        const pid = (await sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(tx)).rows[0]?.pid ?? 0;
+        if (!pids.includes(pid)) pids.push(pid);
+        await increment(tx);
+        signal(pids, 'SIGSTOP');
+        await increment(tx);
+      }),
+    );
+    try {
+      expect(isDatabaseOutage(await cut)).toBe(true);
+      expect(await database.isUp()).toBe(false);
+      // More than the pool holds: those wait for a connection.
+      const failures = await Promise.all(Array.from({ length: 20 }, () => failureOf(db().transaction(increment))));
+      expect(failures.map((failure) => isDatabaseOutage(failure))).toEqual(failures.map(() => true));
+    } finally {
+      signal(pids, 'SIGCONT');
+    }
+    await vi.waitFor(async () => expect(await database.isUp()).toBe(true), { timeout: 15_000 });
+    await db().transaction(increment);
+    expect(await count()).toBe(before + 1);
+  });
+});
+
 test.each<[boolean, string, unknown]>([
+  [true, 'a lock that is not to be had', { code: '55P03' }],
+  [true, 'a statement that took too long', { code: '57014' }],
+  [true, 'an answer that is overdue', new Error('Query read timeout')],
   [true, 'an administrator’s shutdown', { code: '57P01', message: 'terminating connection' }],
   [true, 'a crash', { code: '57P02' }],
   [true, 'a server that starts', { message: 'wrapped', cause: { code: '57P03' } }],

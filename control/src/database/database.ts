@@ -3,6 +3,8 @@ import { StartupError } from '@rookery/wire/errors.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import type { Kysely } from 'kysely';
 import { ormConfig } from '../orm.ts';
+import { DATABASE_LIMITS, type DatabaseLimits } from './database-limits.ts';
+import { NamingPlugin } from './naming-plugin.ts';
 
 /** Names in queries are those of the entities and their properties, so that rows read like entities. */
 export const QUERY_OPTIONS = {
@@ -35,26 +37,34 @@ export interface DatabaseConnection extends AsyncDisposable {
 }
 
 /**
- * Connects and brings the schema up to date. Replicas that start together take turns: migrations
- * run under an advisory lock.
+ * Brings the schema up to date and connects. Replicas that start together take turns: migrations
+ * run under an advisory lock, and without limits, because one may take long on a large table.
  *
  * @throws {StartupError} when the database cannot be reached or migrated, in one sentence.
  */
-export async function openDatabase(url: string, log: Logger): Promise<DatabaseConnection> {
-  const orm = await connect(url);
+export async function openDatabase(
+  url: string,
+  log: Logger,
+  limits: DatabaseLimits = DATABASE_LIMITS,
+): Promise<DatabaseConnection> {
+  const unlimited = await connect(url);
   try {
-    await migrate(orm, log);
+    await migrate(unlimited, log);
   } catch (cause) {
-    await orm.close(true);
     throw new StartupError(`The database could not be migrated: ${(cause as Error).message}.`, { cause });
+  } finally {
+    await unlimited.close(true);
   }
-  const query = orm.em.fork().getKysely<unknown, typeof QUERY_OPTIONS>(QUERY_OPTIONS);
+  const orm = new MikroORM(ormConfig(url, limits));
+  await orm.connect();
+  const em = orm.em.fork();
+  const query = em.getKysely<unknown>().withPlugin(new NamingPlugin(em, QUERY_OPTIONS));
   const database: Database<unknown> = { query, transaction: (work) => inTransaction(query, work) };
   return {
     orm,
     url,
     as: <Tables>() => database as unknown as Database<Tables>,
-    isUp: () => orm.isConnected(),
+    isUp: () => within(limits.probeMs, orm.isConnected()),
     [Symbol.asyncDispose]: () => orm.close(true),
   };
 }
@@ -111,6 +121,13 @@ function rootMessage(error: unknown): string {
   return (seen.message ?? seen.code ?? String(error)).split('\n')[0] ?? '';
 }
 
+/** False when there is no answer in time. */
+async function within(ms: number, answer: Promise<boolean>): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<false>((resolve) => (timer = setTimeout(() => resolve(false), ms)));
+  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
+}
+
 /** Any constant; the same in every replica. */
 const MIGRATION_LOCK = 7_665_701;
 
@@ -156,14 +173,14 @@ const CONNECTION_ERRORS = new Set([
 ]);
 
 /**
- * SQLSTATEs of a server that is not there for us: it shuts down, starts, has no connection left, or
- * has ended our session for its silence (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+ * SQLSTATEs of a server that is not there for us: it shuts down, starts, has no connection left, has
+ * ended our session for its silence, or could not do it within our limits (https://www.postgresql.org/docs/current/errcodes-appendix.html).
  */
-const OUTAGE_STATES = new Set(['57P01', '57P02', '57P03', '57P05', '25P03', '53300']);
+const OUTAGE_STATES = new Set(['57P01', '57P02', '57P03', '57P05', '25P03', '53300', '55P03', '57014']);
 
 /** What `pg` and its pool say, without a code, when a connection is gone or none can be had. */
 const POOL_ERRORS =
-  /connection terminated|timeout exceeded when trying to connect|not queryable|cannot use a pool after/i;
+  /connection terminated|timeout exceeded when trying to connect|not queryable|cannot use a pool after|query read timeout/i;
 
 /** Whether an error says that the database could not be asked, and nothing about the question: the same call may succeed later. */
 export function isDatabaseOutage(error: unknown): boolean {

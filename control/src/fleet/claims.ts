@@ -1,4 +1,5 @@
-import pg from 'pg';
+import type pg from 'pg';
+import { DATABASE_LIMITS, LimitedClient } from '../database/database-limits.ts';
 
 /** First halves of advisory locks; any constants, the same in every replica. */
 export const ClaimKind = { deletion: 7_665_710, drain: 7_665_711 } as const;
@@ -62,7 +63,12 @@ export class Claims implements AsyncDisposable {
 
   #connected(): Promise<pg.Client> {
     if (this.#client) return this.#client;
-    const client = new pg.Client({ connectionString: this.#url, keepAlive: true });
+    const client: pg.Client = new LimitedClient({
+      connectionString: this.#url,
+      keepAlive: true,
+      connectionTimeoutMillis: DATABASE_LIMITS.connectMs,
+      query_timeout: DATABASE_LIMITS.answerMs,
+    });
     const connecting = client.connect().then(() => client);
     const lose = (): void => {
       if (this.#client === connecting) this.#client = undefined;

@@ -6,6 +6,7 @@ import type { HostByoc } from './hosts/host-byoc.service.ts';
 import type { HostDeletion } from './hosts/host-deletion.service.ts';
 import type { HostMonitor } from './monitor/monitor.service.ts';
 import type { Canaries } from './placement/canary.ts';
+import type { StartDeadlines } from './sandboxes/start-deadline.ts';
 import type { Convergence } from './sandboxes/convergence.service.ts';
 import type { FleetEvents } from './tables.ts';
 import type { HostClientPool } from './tunnels/host-client-pool.ts';
@@ -16,6 +17,7 @@ export interface FleetLoopsDeps {
   readonly events: FleetEvents;
   readonly monitor: HostMonitor;
   readonly convergence: Convergence;
+  readonly startDeadlines: StartDeadlines;
   readonly deletion: HostDeletion;
   readonly drains: HostDrains;
   readonly canaries: Canaries;
@@ -40,6 +42,7 @@ export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
     events,
     monitor,
     convergence,
+    startDeadlines,
     deletion,
     drains,
     canaries,
@@ -79,6 +82,12 @@ export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
     description: 'Pushes sandboxes that are not what they should be, on hosts that can be reached.',
     periodMs: 10_000,
     run: () => convergence.converge(),
+  });
+  loops.add({
+    name: 'start-deadline',
+    description: 'Ends the waiting for hosts that never say whether they have started a sandbox.',
+    periodMs: 15_000,
+    run: leadership.judge((term) => startDeadlines.pass(term)),
   });
   loops.add({
     name: 'orphans',

@@ -13,6 +13,7 @@ import type { Subgraph } from '../kernel/subgraph.ts';
 import type { Viewer } from '../kernel/viewer.ts';
 import { Claims } from './claims.ts';
 import type { AgentChannelServices } from './agent-channel/agent-channel.schema.ts';
+import { isAgentBuilt } from './agent-channel/agent-bundle.ts';
 import { AgentUrlCheck } from './agent-channel/agent-url.ts';
 import { Departures } from './agent-channel/departure.service.ts';
 import { Heartbeats } from './agent-channel/heartbeat.service.ts';
@@ -42,6 +43,7 @@ import type { PlacementStrategyName } from './placement/placement.ts';
 import { Placements } from './placement/placement.service.ts';
 import { Convergence } from './sandboxes/convergence.service.ts';
 import { SandboxTables } from './sandboxes/sandbox.books.ts';
+import { StartDeadlines } from './sandboxes/start-deadline.ts';
 import { ExecService } from './sandboxes/exec.service.ts';
 import { addSandboxOperations } from './sandboxes/sandbox-operations.schema.ts';
 import { addSandboxes } from './sandboxes/sandbox.schema.ts';
@@ -112,7 +114,7 @@ export function fleetSchema(): GraphQLSchema {
   const sandboxTypes = addSandboxes(builder, shared);
   addSandboxOperations(builder, sandboxTypes);
   addTeamFields(builder, shared, addHosts(builder, shared, sandboxTypes), sandboxTypes);
-  addHostOperations(builder, shared);
+  addHostOperations(builder, shared, sandboxTypes);
   addFleetHealth(builder, shared);
   addHostTokens(builder, shared);
   return builder.toSubGraphSchema({});
@@ -197,7 +199,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     exec,
     health,
     canaries,
-    agentUrl: new AgentUrlCheck(agentUrl),
+    agentUrl: new AgentUrlCheck(agentUrl, isAgentBuilt),
     hub,
   };
 
@@ -220,6 +222,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     events,
     monitor,
     convergence,
+    startDeadlines: new StartDeadlines({ database, events, log: log.child({ part: 'start-deadline' }) }),
     deletion,
     drains,
     canaries,
@@ -230,16 +233,18 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     orphanMinAgeMs: settings.orphanMinAgeMs,
   });
   const issuer = new CredentialIssuer(keys, settings.lifetimes);
+  const enrolmentAudit = new EnrolmentAudit(database, deps.audit);
   const enrolment = new Enrolment({
     database,
     events,
+    accounts,
     issuer,
-    audit: new EnrolmentAudit(database, deps.audit),
+    audit: enrolmentAudit,
     disconnect,
     cutTunnel: (hostId, code, reason) => pool.evict(hostId, code, reason),
     log: log.child({ part: 'enrolment' }),
   });
-  const departures = new Departures({ database, events, enrolment, disconnect });
+  const departures = new Departures({ database, events, enrolment, issuer, audit: enrolmentAudit, disconnect });
   // What a killed process has left is taken up at once, not at the loop's first turn.
   const resuming = deletion
     .resume()

@@ -43,6 +43,14 @@ export async function newSigningKey(purpose: KeyPurpose) {
   };
 }
 
+/** The keys of one purpose as they were a moment ago. */
+export interface Signer {
+  /** The signing one first. */
+  readonly publicKeys: readonly ControlKey[];
+  /** As {@link SigningKeys.sign}. */
+  sign(type: string, audience: string, lifetimeSeconds: number, claims: JWTPayload): Promise<string>;
+}
+
 interface LoadedKey {
   readonly kid: string;
   readonly raw: string;
@@ -57,13 +65,14 @@ interface LoadedKey {
 export class SigningKeys {
   readonly #database: DatabaseConnection;
   readonly #loaded = new Map<KeyPurpose, { readonly keys: LoadedKey[]; readonly at: number }>();
+  readonly #loading = new Map<KeyPurpose, Promise<LoadedKey[]>>();
 
   constructor(database: DatabaseConnection) {
     this.#database = database;
   }
 
   /**
-   * Issues a token.
+   * Issues a token. Not to be called inside a transaction, see {@link signer}.
    *
    * @param type the JWT `typ`, by which kinds of tokens are told apart.
    * @param lifetimeSeconds from now, by this process's clock.
@@ -75,15 +84,30 @@ export class SigningKeys {
     lifetimeSeconds: number,
     claims: JWTPayload,
   ): Promise<string> {
-    const [key] = await this.#keys(purpose);
+    return (await this.signer(purpose)).sign(type, audience, lifetimeSeconds, claims);
+  }
+
+  /**
+   * What signs without the database, for whoever is about to open a transaction.
+   *
+   * INVARIANT: keys are never read inside one. Reading takes a connection of its own, and as many
+   * transactions as the pool has connections would then wait for each other.
+   */
+  async signer(purpose: KeyPurpose): Promise<Signer> {
+    const keys = await this.#keys(purpose);
+    const [key] = keys;
     if (!key) throw new Error(`no ${purpose} signing key`);
-    return new SignJWT(claims)
-      .setProtectedHeader({ alg: 'EdDSA', kid: key.kid, typ: type })
-      .setIssuer(ISSUER)
-      .setAudience(audience)
-      .setIssuedAt()
-      .setExpirationTime(`${lifetimeSeconds}s`)
-      .sign(key.privateKey);
+    return {
+      publicKeys: keys.map(({ kid, raw }) => ({ kid, publicKey: raw })),
+      sign: (type, audience, lifetimeSeconds, claims) =>
+        new SignJWT(claims)
+          .setProtectedHeader({ alg: 'EdDSA', kid: key.kid, typ: type })
+          .setIssuer(ISSUER)
+          .setAudience(audience)
+          .setIssuedAt()
+          .setExpirationTime(`${lifetimeSeconds}s`)
+          .sign(key.privateKey),
+    };
   }
 
   /** The claims of a valid token; undefined for anything that is not one. */
@@ -100,11 +124,6 @@ export class SigningKeys {
     } catch {
       return undefined;
     }
-  }
-
-  /** The keys of a purpose, the signing one first. */
-  async publicKeys(purpose: KeyPurpose): Promise<ControlKey[]> {
-    return (await this.#keys(purpose)).map(({ kid, raw }) => ({ kid, publicKey: raw }));
   }
 
   /** A statement that does not expire, as a compact JWS by each key of a purpose: whoever knows any of them can check it. */
@@ -124,7 +143,7 @@ export class SigningKeys {
 
   async #keys(purpose: KeyPurpose): Promise<LoadedKey[]> {
     const loaded = this.#loaded.get(purpose);
-    return loaded && performance.now() - loaded.at < KEYS_FRESH_MS ? loaded.keys : this.#load(purpose);
+    return loaded && performance.now() - loaded.at < KEYS_FRESH_MS ? loaded.keys : this.#shared(purpose);
   }
 
   /** A token by a key we do not know may come from a replica that has just made one. */
@@ -132,6 +151,13 @@ export class SigningKeys {
     const key = (await this.#load(purpose)).find((candidate) => candidate.kid === kid);
     if (!key) throw new Error('unknown key');
     return key;
+  }
+
+  /** One reading for all who want the keys at once. */
+  #shared(purpose: KeyPurpose): Promise<LoadedKey[]> {
+    const loading = this.#loading.get(purpose) ?? this.#load(purpose).finally(() => this.#loading.delete(purpose));
+    this.#loading.set(purpose, loading);
+    return loading;
   }
 
   async #load(purpose: KeyPurpose): Promise<LoadedKey[]> {

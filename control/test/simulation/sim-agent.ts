@@ -30,6 +30,7 @@ export interface ControlDoor {
 export class SimMachine {
   readonly hostId: string;
   readonly disk = new Map<string, SandboxRecord>();
+  readonly tombstones = new Map<string, number>();
   containers: SimulatedRuntime = new SimulatedRuntime();
   /** Containers that really live, running or paused: the truth that books are measured by. */
   readonly live = new Map<string, 'running' | 'paused'>();
@@ -99,6 +100,7 @@ export class SimAgent {
     const log = silentLogger();
     this.supervisor = new SandboxSupervisor({
       store: storeOn(machine) as never,
+      tombstones: tombstonesOf(machine),
       epoch: epochOf(machine) as never,
       finder: { find: () => Promise.resolve({ runtime: this.#runtime() }) },
       bootId: `boot ${machine.boots}`,
@@ -285,10 +287,18 @@ export const observedBy = (agent: SimAgent, sandbox: Parameters<typeof toObserve
 /** The files of `SandboxStore`, without a disk. */
 function storeOn({ disk }: SimMachine) {
   return {
-    load: async () => [...disk.values()],
+    takeOver: async () => ({ records: [...disk.values()], damaged: [] }),
     save: async (record: SandboxRecord) => void disk.set(record.spec.id, record),
     has: (id: string) => disk.has(id),
     delete: async (id: string) => void disk.delete(id),
+  };
+}
+
+function tombstonesOf({ tombstones }: SimMachine) {
+  return {
+    of: (id: string) => tombstones.get(id),
+    bury: async (id: string, generation: number) =>
+      void tombstones.set(id, Math.max(generation, tombstones.get(id) ?? 0)),
   };
 }
 

@@ -9,12 +9,14 @@ export interface SimProcess {
 export const newProcess = (name: string): SimProcess => ({ name, alive: true, stoppedUntil: 0 });
 
 interface Planned {
-  readonly at: number;
+  at: number;
   /** Breaks ties: who planned first goes first. */
   readonly order: number;
   readonly owner: SimProcess | undefined;
   readonly run: () => void;
   cancelled: boolean;
+  /** Its time came while its owner was stopped. */
+  readonly isLate?: boolean;
 }
 
 /** Where virtual time begins. */
@@ -105,6 +107,13 @@ export class VirtualTime implements Disposable {
     }
   }
 
+  /** A stopped process goes on before its time: what it has slept through happens now. */
+  wake(owner: SimProcess): void {
+    owner.stoppedUntil = 0;
+    for (const planned of this.#heap) if (planned.owner === owner && planned.isLate) planned.at = this.now;
+    this.#heap.sort((a, b) => (isBefore(a, b) ? -1 : 1));
+  }
+
   /** Lets everything happen that is planned until a moment. */
   async runUntil(until: number, afterEach: () => void): Promise<void> {
     for (;;) {
@@ -116,7 +125,7 @@ export class VirtualTime implements Disposable {
       this.now = Math.max(this.now, next.at);
       if (owner && owner.stoppedUntil > this.now) {
         // In the order in which it was planned, as a process that wakes up finds its timers and sockets.
-        push(this.#heap, { ...next, at: owner.stoppedUntil, run: () => next.cancelled || next.run() });
+        push(this.#heap, { ...next, at: owner.stoppedUntil, isLate: true, run: () => next.cancelled || next.run() });
         continue;
       }
       this.steps++;

@@ -316,7 +316,7 @@ export class World {
       this.#listeningSince = this.time.now - at > NOTICED_STOP_MS ? this.time.now : since;
     }
     this.network.heal();
-    if (this.#control) this.#control.process.stoppedUntil = 0;
+    if (this.#control) this.time.wake(this.#control.process);
     this.#startControl();
     for (const machine of this.#machines) {
       machine.brokenUntil = 0;

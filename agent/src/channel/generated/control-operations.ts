@@ -11,7 +11,8 @@ export type AgentConditionInput = {
 export type AgentConditionType =
   | 'DISK_PRESSURE'
   | 'MEMORY_PRESSURE'
-  | 'NO_RUNTIME';
+  | 'NO_RUNTIME'
+  | 'SANDBOX_RECORD_DAMAGED';
 
 /** HOST: another host may do better. SANDBOX: what was asked for cannot be had. */
 export type ErrorCause =
@@ -85,7 +86,7 @@ export type RefreshHostCredentialsInput = {
   readonly bootId: string;
   /** As in `HostSpecsInput`. */
   readonly machineId?: string | null | undefined;
-  /** Compact JWS (EdDSA) by the host’s key over {"purpose":"refresh","token_sha256":base64url(sha256(refreshToken)),"seq":n}; n grows with every request that carries a proof. */
+  /** Compact JWS (EdDSA) by the host’s key over {"purpose":"refresh","token_sha256":base64url(sha256(refreshToken)),"seq":n}; n is one more than that of the request of this host which was granted last. */
   readonly proof: string;
   readonly refreshToken: string;
 };
@@ -93,7 +94,7 @@ export type RefreshHostCredentialsInput = {
 export type RegisterHostInput = {
   /** The host that this machine is already. The token of another host is refused, and not spent. */
   readonly hostId?: string | null | undefined;
-  /** Compact JWS (EdDSA) by that key over {"purpose":"register","token_sha256":base64url(sha256(token)),"seq":n}; n grows with every request that carries a proof. */
+  /** Compact JWS (EdDSA) by that key over {"purpose":"register","token_sha256":base64url(sha256(token)),"seq":n}; n is one more than that of the request of this host which was granted last. */
   readonly proof: string;
   /** Raw Ed25519 public key (32 bytes), base64url. */
   readonly publicKey: string;
@@ -102,7 +103,7 @@ export type RegisterHostInput = {
 };
 
 export type ReportSandboxesInput = {
-  /** Strictly growing per agent state directory; an older one than the last taken is ignored. */
+  /** A whole number, up to 2^53. Strictly growing per agent state directory; an older one than the last taken is ignored. */
   readonly epoch: number;
   /** True: this is everything the host has. False: only these changed. */
   readonly full: boolean;
@@ -148,6 +149,13 @@ export type ReportSandboxesMutationVariables = Exact<{
 
 
 export type ReportSandboxesMutation = { readonly reportSandboxes: { readonly epoch: number } };
+
+export type SandboxesToRunQueryVariables = Exact<{
+  ids: ReadonlyArray<string> | string;
+}>;
+
+
+export type SandboxesToRunQuery = { readonly sandboxesToRun: ReadonlyArray<string> };
 
 export type LeaveFleetMutationVariables = Exact<{
   input: LeaveFleetInput;

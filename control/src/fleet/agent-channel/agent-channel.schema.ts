@@ -122,7 +122,7 @@ export function agentChannelSchema(): GraphQLSchema {
       proof: t.string({
         required: true,
         description:
-          'Compact JWS (EdDSA) by that key over {"purpose":"register","token_sha256":base64url(sha256(token)),"seq":n}; n grows with every request that carries a proof.',
+          'Compact JWS (EdDSA) by that key over {"purpose":"register","token_sha256":base64url(sha256(token)),"seq":n}; n is one more than that of the request of this host which was granted last.',
       }),
       hostId: t.id({
         description: 'The host that this machine is already. The token of another host is refused, and not spent.',
@@ -136,7 +136,7 @@ export function agentChannelSchema(): GraphQLSchema {
       proof: t.string({
         required: true,
         description:
-          'Compact JWS (EdDSA) by the host’s key over {"purpose":"refresh","token_sha256":base64url(sha256(refreshToken)),"seq":n}; n grows with every request that carries a proof.',
+          'Compact JWS (EdDSA) by the host’s key over {"purpose":"refresh","token_sha256":base64url(sha256(refreshToken)),"seq":n}; n is one more than that of the request of this host which was granted last.',
       }),
       bootId: t.string({ required: true }),
       machineId: t.string({ description: 'As in `HostSpecsInput`.' }),
@@ -186,9 +186,10 @@ export function agentChannelSchema(): GraphQLSchema {
         required: true,
         description: 'As in `HeartbeatInput`. While another agent has the tunnel, or in quarantine, it is a CONFLICT.',
       }),
-      epoch: t.int({
+      epoch: t.float({
         required: true,
-        description: 'Strictly growing per agent state directory; an older one than the last taken is ignored.',
+        description:
+          'A whole number, up to 2^53. Strictly growing per agent state directory; an older one than the last taken is ignored.',
       }),
       full: t.boolean({
         required: true,
@@ -236,7 +237,7 @@ export function agentChannelSchema(): GraphQLSchema {
       }),
     });
   const ReportSandboxesAck = builder.objectRef<{ epoch: number }>('ReportSandboxesAck').implement({
-    fields: (t) => ({ epoch: t.exposeInt('epoch') }),
+    fields: (t) => ({ epoch: t.exposeFloat('epoch') }),
   });
 
   builder.queryType({
@@ -244,6 +245,13 @@ export function agentChannelSchema(): GraphQLSchema {
       hostId: t.id({
         description: 'The host that the caller is authenticated as.',
         resolve: (_root, _args, context) => authenticated(context).hostId,
+      }),
+      sandboxesToRun: t.idList({
+        description:
+          'Of these sandboxes, those that the host should have running now. Asked before it resumes what it has paused by its own policy.',
+        args: { ids: t.arg.idList({ required: true }) },
+        resolve: (_root, { ids }, context) =>
+          context.services.convergence.toRun(authenticated(context).hostId, ids.map(String)),
       }),
     }),
   });
@@ -254,15 +262,8 @@ export function agentChannelSchema(): GraphQLSchema {
         type: HostCredentialsRef,
         description: 'Spends a registration token. Open to anyone who has one.',
         args: { input: t.arg({ type: RegisterHostInput, required: true }) },
-        resolve: async (_root, { input }, { services, address }) => {
-          const credentials = await services.enrolment.register({
-            ...input,
-            specs: hostSpecsSchema.parse(input.specs),
-            address,
-          });
-          await services.departures.undo(credentials.hostId);
-          return credentials;
-        },
+        resolve: (_root, { input }, { services, address }) =>
+          services.enrolment.register({ ...input, specs: hostSpecsSchema.parse(input.specs), address }),
       }),
       refreshHostCredentials: t.field({
         type: HostCredentialsRef,
@@ -273,9 +274,10 @@ export function agentChannelSchema(): GraphQLSchema {
       }),
       leaveFleet: t.id({
         description:
-          'Says that the host leaves for good: it is unreachable at once, and its credentials end. Open to anyone who has them. Answers with the host’s id.',
+          'Says that the host leaves for good: it is unreachable at once, and its credentials end. Open to anyone who has them, and repeatable. Answers with the host’s id.',
         args: { input: t.arg({ type: LeaveFleetInput, required: true }) },
-        resolve: async (_root, { input }, { services }) => (await services.departures.leave(input)).hostId,
+        resolve: async (_root, { input }, { services, address }) =>
+          (await services.departures.leave({ ...input, address })).hostId,
       }),
       heartbeat: t.field({
         type: HeartbeatAck,

@@ -5,6 +5,7 @@ import { networkInterfaces } from 'node:os';
 import { afterEach, describe, expect, it } from 'vitest';
 import { startTestControl } from '../../../test/harness.ts';
 import { joinCommand } from '../hosts/host.service.ts';
+import { isAgentBuilt } from './agent-bundle.ts';
 import { AgentUrlCheck } from './agent-url.ts';
 
 describe('the address in join commands', () => {
@@ -73,20 +74,42 @@ describe('the address in join commands', () => {
       'mutation ($input: SignInInput!) { signIn(input: $input) { ... on SignedIn { token } ... on UserError { message } } }',
       { email: 'admin@rookery.local', password: 'correct horse' },
     );
-    const created = await ask(
+    const created = await ask<{ createHost: { host: { id: string } } }>(
       'fleet',
       `mutation ($input: CreateHostInput!) { createHost(input: $input) {
-        ... on HostCreated { joinCommand warnings { code message } } ... on UserError { message }
+        ... on HostCreated { host { id } joinCommand warnings { code message } } ... on UserError { message }
       } }`,
       { name: 'nest', kind: 'PLATFORM' },
       signIn.token,
     );
-    expect(created).toMatchObject({
-      createHost: {
+    const again = await ask<{ regenerateHostToken: object }>(
+      'fleet',
+      `mutation ($input: RegenerateHostTokenInput!) { regenerateHostToken(input: $input) {
+        ... on HostTokenRegenerated { joinCommand warnings { code message } } ... on UserError { message }
+      } }`,
+      { hostId: created.createHost.host.id },
+      signIn.token,
+    );
+    // Whether there is an agent to hand out depends on whether it was built for these tests.
+    const missing = (await isAgentBuilt()) ? [] : [{ code: 'AGENT_NOT_BUILT' }];
+    for (const payload of [created.createHost, again.regenerateHostToken])
+      expect(payload).toMatchObject({
         joinCommand: expect.stringContaining(' join http://127.0.0.1:1 '),
-        warnings: [{ code: 'AGENT_URL_UNREACHABLE' }, { code: 'AGENT_URL_LOCAL' }],
-      },
-    });
+        warnings: [{ code: 'AGENT_URL_UNREACHABLE' }, ...missing, { code: 'AGENT_URL_LOCAL' }],
+      });
+  });
+
+  it.each([
+    ['is not built here, whatever answers at the address', 200, 'text/javascript', ['AGENT_NOT_BUILT']],
+    ['is not built here, and nothing good answers', 502, 'text/html', ['AGENT_URL_UNREACHABLE', 'AGENT_NOT_BUILT']],
+    ['is not built, as said from there as well', 503, 'application/json', ['AGENT_NOT_BUILT']],
+  ])('is warned of when the agent %s', async (_what, status, type, expected) => {
+    const port = await answering(status, type);
+    const warnings = await new AgentUrlCheck(
+      () => `http://localhost:${port}`,
+      async () => false,
+    ).warnings();
+    expect(warnings.map(({ code }) => code)).toEqual([...expected, 'AGENT_URL_LOCAL']);
   });
 
   it('is asked once for many hosts', async () => {

@@ -21,10 +21,13 @@ export interface JoinWarning {
  */
 export class AgentUrlCheck {
   readonly #agentUrl: () => string;
+  readonly #isAgentBuilt: () => Promise<boolean>;
   #last: { at: number; warnings: Promise<JoinWarning[]> } | undefined;
 
-  constructor(agentUrl: () => string) {
+  /** @param isAgentBuilt whether this process has an agent to hand out; another may be what answers at the address. */
+  constructor(agentUrl: () => string, isAgentBuilt: () => Promise<boolean> = async () => true) {
     this.#agentUrl = agentUrl;
+    this.#isAgentBuilt = isAgentBuilt;
   }
 
   /** What is wrong with the address; nothing when it is fine. Never rejects. */
@@ -36,8 +39,9 @@ export class AgentUrlCheck {
 
   async #check(): Promise<JoinWarning[]> {
     const url = this.#agentUrl();
-    const problem = await problemOf(url);
-    return [problem, isLocal(url) ? local(url) : undefined].filter((warning) => warning !== undefined);
+    const [problem, isBuilt] = await Promise.all([problemOf(url), this.#isAgentBuilt()]);
+    const missing = isBuilt || problem?.code === 'AGENT_NOT_BUILT' ? undefined : notBuilt('This control plane');
+    return [problem, missing, isLocal(url) ? local(url) : undefined].filter((warning) => warning !== undefined);
   }
 }
 
@@ -49,11 +53,7 @@ async function problemOf(url: string): Promise<JoinWarning | undefined> {
     });
     await response.body?.cancel();
     if (response.ok && response.headers.get('content-type')?.startsWith('text/javascript')) return undefined;
-    if (response.status === 503)
-      return {
-        code: 'AGENT_NOT_BUILT',
-        message: `The control plane at ${url} has no agent to download; build it there with "npm run build".`,
-      };
+    if (response.status === 503) return notBuilt(`The control plane at ${url}`);
     return unreachable(url, `something else answers there, with HTTP ${response.status}`);
   } catch (error) {
     const { name, cause, message } = error as Error;
@@ -61,6 +61,11 @@ async function problemOf(url: string): Promise<JoinWarning | undefined> {
     return unreachable(url, (cause as Error | undefined)?.message || message);
   }
 }
+
+const notBuilt = (who: string): JoinWarning => ({
+  code: 'AGENT_NOT_BUILT',
+  message: `${who} has no agent to download; build it there with "npm run build".`,
+});
 
 const unreachable = (url: string, why: string): JoinWarning => ({
   code: 'AGENT_URL_UNREACHABLE',

@@ -3,6 +3,8 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { newAdmin, startTestControl } from '../../../test/harness.ts';
 import { callChannel, heartbeat, refresh, register, ScriptedAgent } from '../../../test/scripted-agent.ts';
 import type { Control } from '../../app.ts';
+import type { AuditTables } from '../../kernel/audit/audit.entity.ts';
+import { hostSpecsSchema } from '../hosts/host.specs.ts';
 import { hostConditions } from '../hosts/host.state.ts';
 import type { FleetTables } from '../tables.ts';
 
@@ -39,6 +41,15 @@ describe('a host that leaves by its operator’s wish', () => {
     return row;
   }
 
+  const trail = () =>
+    control.database
+      .as<AuditTables>()
+      .query.selectFrom('AuditEvent')
+      .select(['action', 'actorKind', 'outcome', 'code'])
+      .where('resourceId', '=', agent.hostId)
+      .where('action', '=', 'host.leave')
+      .execute();
+
   const leave = async (accessToken: string, proof: string) =>
     callChannel(control.agentUrl, 'mutation ($input: LeaveFleetInput!) { leaveFleet(input: $input) }', {
       input: { accessToken, proof },
@@ -62,9 +73,29 @@ describe('a host that leaves by its operator’s wish', () => {
     const row = await host();
     expect(row).toMatchObject({ status: 'UNREACHABLE', tunnelReplica: null, leftAt: expect.any(Date) });
     expect(hostConditions(row)).toMatchObject([{ type: 'LEFT', blocksPlacement: true }]);
+    expect(await trail()).toContainEqual({ action: 'host.leave', actorKind: 'HOST', outcome: 'SUCCEEDED', code: null });
     expect((await agent.beat()).status).toBe(401);
     expect((await refresh(control.agentUrl, agent.refreshToken, agent.key)).status).toBe(401);
     expect((await other.beat()).status).toBe(200);
+  });
+
+  it('may say it again, because the answer may have been lost, and nobody else may', async () => {
+    const { revision } = await host();
+    const again = await leave(agent.accessToken, await agent.key.prove('leave', agent.accessToken));
+    expect(again).toMatchObject({ status: 200, result: { data: { leaveFleet: agent.hostId } } });
+    expect((await leave(agent.accessToken, await other.key.prove('leave', agent.accessToken))).status).toBe(401);
+    expect((await host()).revision).toBe(revision);
+    expect((await trail()).filter(({ outcome }) => outcome === 'SUCCEEDED')).toHaveLength(1);
+  });
+
+  it('is not brought back by a heartbeat that was on its way', async () => {
+    const { heartbeats } = control.fleet.agentChannel;
+    const specs = hostSpecsSchema.parse(SPECS);
+    const usage = { instance: 'agent', load1: 0, memoryUsedMb: 0, diskUsedMb: 0 };
+    await expect(heartbeats.beat({ hostId: agent.hostId, ...usage }, specs)).rejects.toMatchObject({
+      code: 'UNAUTHENTICATED',
+    });
+    expect(await host()).toMatchObject({ status: 'UNREACHABLE', leftAt: expect.any(Date) });
   });
 
   it('keeps its place in the books, and its sandboxes theirs, as missing', async () => {
@@ -95,4 +126,25 @@ describe('a host that leaves by its operator’s wish', () => {
     expect(await host()).toMatchObject({ leftAt: null });
     expect(hostConditions(await host()).map(({ type }) => type)).not.toContain('LEFT');
   });
+
+  it('does not leave in a quarantine: it could be the copy', async () => {
+    const key = { hostId: other.hostId, replaceCredentials: true, resolveQuarantine: false };
+    const { registrationToken } = await control.fleet.services.hostTokens.regenerate(admin, key);
+    const { result } = await register(control.agentUrl, registrationToken, other.key, { machineId: 'machine-1' });
+    const { accessToken } = (result.data as unknown as { registerHost: { accessToken: string } }).registerHost;
+    await heartbeat(control.agentUrl, accessToken, { machineId: 'machine-2' });
+    const refused = await leave(accessToken, await other.key.prove('leave', accessToken));
+    expect(refused.status).toBe(409);
+    expect(refused.result.errors?.[0]).toMatchObject({
+      message: expect.stringContaining('its owner must decide'),
+      extensions: { code: 'CONFLICT', reason: 'CREDENTIALS_CLONED' },
+    });
+    expect(await control.fleet.services.hosts.findForControl(other.hostId)).toMatchObject({ leftAt: null });
+    expect((await heartbeat(control.agentUrl, accessToken, { machineId: 'machine-1' })).status).toBe(200);
+  });
 });
+
+const SPECS = {
+  ...{ hostname: 'h', arch: 'a', os: 'o', kernel: 'k', cpuCores: 1, memoryMb: 1, diskGb: 1 },
+  ...{ agentVersion: '0', bootId: 'b', conditions: [] },
+};

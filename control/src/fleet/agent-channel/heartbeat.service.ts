@@ -125,7 +125,9 @@ export class Heartbeats {
       if (known) answer.resolve(known);
       else
         answer.reject(
-          new RookeryError('UNAUTHENTICATED', 'There is no such host any more.', { reason: 'TOKEN_UNKNOWN' }),
+          new RookeryError('UNAUTHENTICATED', 'There is no such host any more, or it has left.', {
+            reason: 'TOKEN_UNKNOWN',
+          }),
         );
     }
   }
@@ -147,7 +149,7 @@ export class Heartbeats {
       )
       select written.host_id as "hostId", written.inventory_digest as digest, hosts.status = 'ONLINE' as online,
         hosts.quarantined_at is not null as quarantined, hosts.tunnel_holder as holder, hosts.tunnel_instance as instance
-      from written join hosts on hosts.id = written.host_id and hosts.deleted_at is null`.execute(
+      from written join hosts on hosts.id = written.host_id and hosts.deleted_at is null and hosts.left_at is null`.execute(
       this.#deps.database.query,
     );
     const returning = rows.filter(({ online }) => !online).map(({ hostId }) => hostId);

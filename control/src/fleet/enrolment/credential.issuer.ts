@@ -1,6 +1,6 @@
 import { newSecret, sha256 } from '@rookery/wire/secrets.ts';
 import { randomUUID } from 'node:crypto';
-import type { ControlKey, SigningKeys } from '../../kernel/signing-keys.ts';
+import type { ControlKey, Signer, SigningKeys } from '../../kernel/signing-keys.ts';
 import type { FleetTransaction } from '../tables.ts';
 
 /** What a host proves itself with from now on. */
@@ -30,6 +30,8 @@ export interface AccessClaims {
   readonly jkt: string;
   /** Hash of the refresh token it was issued beside. */
   readonly refreshHash: string;
+  /** When it expires, in ms since the epoch. */
+  readonly until: number;
 }
 
 const ACCESS_TOKEN_TYPE = 'rookery-host+jwt';
@@ -49,9 +51,15 @@ export class CredentialIssuer {
     this.#lifetimes = lifetimes;
   }
 
+  /** What {@link issue} signs with; to be had before the transaction begins. */
+  signer(): Promise<Signer> {
+    return this.#keys.signer('HOST');
+  }
+
   /** A refresh token and an access token, the first of them written down in the caller's transaction. */
   async issue(
     tx: FleetTransaction,
+    signer: Signer,
     to: { hostId: string; hostName: string; jkt: string; familyId: string; parentHash: string | null },
   ): Promise<HostCredentials> {
     const { hostId, hostName, jkt, familyId, parentHash } = to;
@@ -78,7 +86,7 @@ export class CredentialIssuer {
     return {
       hostId,
       hostName,
-      accessToken: await this.#keys.sign('HOST', ACCESS_TOKEN_TYPE, AUDIENCE, accessTokenSeconds, {
+      accessToken: await signer.sign(ACCESS_TOKEN_TYPE, AUDIENCE, accessTokenSeconds, {
         sub: hostId,
         jti: randomUUID(),
         cnf: { jkt },
@@ -87,7 +95,7 @@ export class CredentialIssuer {
       accessTokenExpiresInSeconds: accessTokenSeconds,
       refreshToken,
       refreshTokenExpiresInSeconds: refreshTokenSeconds,
-      controlKeys: await this.#keys.publicKeys('HOST'),
+      controlKeys: signer.publicKeys,
     };
   }
 
@@ -96,8 +104,8 @@ export class CredentialIssuer {
     const claims = await this.#keys.verify('HOST', ACCESS_TOKEN_TYPE, AUDIENCE, accessToken);
     const jkt = (claims?.['cnf'] as { jkt?: unknown } | undefined)?.jkt;
     const refreshHash = claims?.['rth'];
-    if (!claims?.sub || typeof jkt !== 'string' || typeof refreshHash !== 'string') return undefined;
-    return { hostId: claims.sub, jkt, refreshHash };
+    if (!claims?.sub || !claims.exp || typeof jkt !== 'string' || typeof refreshHash !== 'string') return undefined;
+    return { hostId: claims.sub, jkt, refreshHash, until: claims.exp * 1_000 };
   }
 
   /**

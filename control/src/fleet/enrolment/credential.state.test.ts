@@ -77,26 +77,22 @@ describe('refreshing with a token, by what it is to the host and what the host i
   });
 
   test('makes the presented token the head, and issues the new one for it', () => {
-    const decide = (standing: Standing, sequence: number) =>
-      decideRefresh(
-        { token: newToken(standing), host: newHost(), identity: newIdentity() },
-        { sequence, machineId: null },
-        NOW,
-      );
-    expect(decide('NEXT', 11)).toEqual({
+    const facts = { token: newToken('NEXT'), host: newHost(), identity: newIdentity() };
+    expect(decideRefresh(facts, { sequence: 11, machineId: null }, NOW)).toEqual({
       kind: 'RENEW',
       parentHash: 'next',
       changes: { headHash: 'next', sequence: 11, machineId: 'machine' },
     });
-    // A message of before that arrives late changes nothing that is newer.
-    expect(decide('HEAD', 9)).toMatchObject({ changes: { headHash: 'head', sequence: 10 } });
   });
 
-  test.each([9, 10])('a spent token with the old sequence %i is a delayed message, and no alarm', (sequence) => {
-    const facts = { token: newToken('SPENT'), host: newHost(), identity: newIdentity() };
+  const numbers = [0, 9, 10, 12, 1_000, Number.MAX_SAFE_INTEGER];
+  const untimely = (['HEAD', 'NEXT', 'SPENT'] as const).flatMap((standing) =>
+    numbers.map((sequence) => [standing, sequence] as const),
+  );
+  test.each(untimely)('with the sequence %s %i, which is not the next, changes nothing', (standing, sequence) => {
+    const facts = { token: newToken(standing), host: newHost(), identity: newIdentity() };
     expect(decideRefresh(facts, { sequence, machineId: 'other' }, NOW)).toEqual({
-      kind: 'REFUSE',
-      reason: 'TOKEN_USED',
+      kind: 'OUT_OF_TURN',
       lastSequence: 10,
     });
   });
@@ -165,25 +161,42 @@ describe('a registration token', () => {
   const bound = { boundJkt: 'key', familyId: 'family' };
   const decide = (
     token: RegistrationTokenFacts | undefined,
-    { host = newHost(), identity, ...request }: { host?: HostFacts; identity?: Identity; claimedId?: string } = {},
+    {
+      host = newHost(),
+      identity,
+      isAllowed = true,
+      ...request
+    }: { host?: HostFacts; identity?: Identity; isAllowed?: boolean; claimedId?: string; sequence?: number } = {},
   ) =>
     decideRegistration(
-      { token, host, identity },
-      { jkt: 'key', familyId: 'new family', sequence: 11, machineId: 'machine', ...request },
+      { token, host, identity, isAllowed },
+      {
+        jkt: 'key',
+        familyId: 'new family',
+        sequence: (identity?.sequence ?? 0) + 1,
+        machineId: 'machine',
+        ...request,
+      },
       NOW,
     );
 
   test('begins a family, and ends with that whatever was before', () => {
-    const begun = {
+    const begun = (sequence: number) => ({
       kind: 'ENROL',
       parentHash: null,
-      identity: { ...newIdentity({ familyId: 'new family', headHash: null, sequence: 11 }) },
-    };
-    for (const before of [undefined, newIdentity(), newIdentity({ jkt: 'old key', revokedAt: NOW })])
-      expect(decide(newRegistration(), before ? { identity: before } : {})).toEqual(begun);
+      identity: { ...newIdentity({ familyId: 'new family', headHash: null, sequence }) },
+    });
+    expect(decide(newRegistration())).toEqual(begun(1));
+    for (const identity of [newIdentity(), newIdentity({ jkt: 'old key', revokedAt: NOW })])
+      expect(decide(newRegistration(), { identity })).toEqual(begun(11));
     expect(decide(newRegistration(), { host: newHost({ quarantinedAt: NOW }), identity: newIdentity() })).toEqual(
-      begun,
+      begun(11),
     );
+  });
+
+  test.each([0, 10, 12, Number.MAX_SAFE_INTEGER])('with the sequence %i out of turn is not spent', (sequence) => {
+    for (const token of [newRegistration(), newRegistration(bound)])
+      expect(decide(token, { identity: newIdentity(), sequence })).toEqual({ kind: 'OUT_OF_TURN', lastSequence: 10 });
   });
 
   test('presented again by its key issues beside what was issued', () => {
@@ -198,6 +211,7 @@ describe('a registration token', () => {
     ['that is not known', [undefined], { reason: 'TOKEN_UNKNOWN' }],
     ['of a deleted host', [newRegistration(), { host: newHost({ deletedAt: NOW }) }], { reason: 'TOKEN_UNKNOWN' }],
     ['that has expired', [newRegistration({ expiresAt: NOW })], { reason: 'TOKEN_EXPIRED' }],
+    ['of a team that may not bring hosts', [newRegistration(), { isAllowed: false }], { reason: 'TEAM_NOT_BYOC' }],
     ['of another host', [newRegistration(), { claimedId: 'another' }], { reason: 'TOKEN_OTHER_HOST' }],
     ['bound to another key', [newRegistration({ boundJkt: 'theirs' })], { reason: 'TOKEN_USED', misuse: true }],
     [

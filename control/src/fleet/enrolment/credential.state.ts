@@ -22,7 +22,7 @@ export interface Identity {
   readonly familyId: string;
   /** Null until anything of the family was used. */
   readonly headHash: string | null;
-  /** Highest sequence of a request that was granted; see {@link Request}. */
+  /** Of the request that was granted last; see {@link Request}. */
   readonly sequence: number;
   /** Null when the machine has no lasting identity. */
   readonly machineId: string | null;
@@ -57,9 +57,10 @@ export interface HostFacts {
 /** What an agent sends beside its token. */
 export interface Request {
   /**
-   * Grows with every request an agent makes, also across restarts and clock changes. It tells a
-   * message that was delayed on its way, which is lower than one already granted, from a holder of an
-   * old token that is alive now.
+   * One more than that of the request which was granted last, as control has told it. No other is
+   * granted, and none twice: a message that was delayed on its way, or recorded and sent again, is out
+   * of turn, and whoever is alive is told the number and comes again with the next one. So no number
+   * that anybody chooses takes one away from anybody else.
    */
   readonly sequence: number;
   readonly machineId: string | null;
@@ -69,6 +70,7 @@ export const REFUSALS = {
   CREDENTIALS_CLONED: 'Two machines have used this host’s credentials; its owner must decide by a new token.',
   CREDENTIALS_REPLACED: 'The host was registered anew; these credentials are of before that.',
   CREDENTIALS_REVOKED: 'The host’s credentials were revoked.',
+  TEAM_NOT_BYOC: 'The host’s team may not bring its own hosts any more; a platform admin can allow it.',
   TOKEN_EXPIRED: 'The token has expired; make a new one for the host.',
   TOKEN_OTHER_HOST: 'This token is of another host than the one this machine is.',
   TOKEN_UNKNOWN: 'The token is not known; make a new one for the host.',
@@ -87,6 +89,19 @@ interface Refused {
 
 const refuse = (reason: Refusal): Refused => ({ kind: 'REFUSE', reason });
 
+/** Says nothing about anybody's credentials, and changes nothing. */
+export interface OutOfTurn {
+  readonly kind: 'OUT_OF_TURN';
+  /** The next request has the number after it. */
+  readonly lastSequence: number;
+}
+
+/** Undefined for a request that has its turn. */
+function outOfTurn(identity: Identity | undefined, sequence: number): OutOfTurn | undefined {
+  const lastSequence = identity?.sequence ?? 0;
+  return sequence === lastSequence + 1 ? undefined : { kind: 'OUT_OF_TURN', lastSequence };
+}
+
 export type Standing = 'HEAD' | 'NEXT' | 'SPENT' | 'REPLACED';
 
 /** What a refresh token is to an identity. */
@@ -101,6 +116,7 @@ export type Registration =
   | { readonly kind: 'ENROL'; readonly identity: Identity; readonly parentHash: null }
   /** The same key again: its answer may have been lost. */
   | { readonly kind: 'REPEAT'; readonly changes: Pick<Identity, 'sequence'>; readonly parentHash: string | null }
+  | OutOfTurn
   /** `misuse`: the first time that another key came, which the owner should hear of. */
   | (Refused & { readonly misuse?: boolean });
 
@@ -116,17 +132,22 @@ export function decideRegistration(
     readonly token: RegistrationTokenFacts | undefined;
     readonly host: HostFacts | undefined;
     readonly identity: Identity | undefined;
+    /** Whether the host's team may have hosts of its own; true for a host of the platform. */
+    readonly isAllowed: boolean;
   },
   { jkt, claimedId, familyId, sequence, machineId }: Request & { jkt: string; claimedId?: string; familyId: string },
   now: Date,
 ): Registration {
-  const { token, host, identity } = facts;
+  const { token, host, identity, isAllowed } = facts;
   if (!token || !host || host.deletedAt) return refuse('TOKEN_UNKNOWN');
   if (claimedId !== undefined && claimedId !== token.hostId) return refuse('TOKEN_OTHER_HOST');
   if (token.boundJkt !== null && token.boundJkt !== jkt)
     return { ...refuse('TOKEN_USED'), misuse: token.misusedAt === null };
   if (token.expiresAt <= now) return refuse('TOKEN_EXPIRED');
+  if (!isAllowed) return refuse('TEAM_NOT_BYOC');
+  const untimely = outOfTurn(identity, sequence);
   if (token.boundJkt === null) {
+    if (untimely) return untimely;
     const begun: Identity = { jkt, familyId, headHash: null, sequence, machineId, revokedAt: null };
     return { kind: 'ENROL', identity: begun, parentHash: null };
   }
@@ -134,11 +155,8 @@ export function decideRegistration(
   if (host.quarantinedAt) return refuse('CREDENTIALS_CLONED');
   // A key and a token that came with a disk image: the first of its machines is the host.
   if (isOtherMachine(identity, machineId)) return { ...refuse('TOKEN_USED'), misuse: token.misusedAt === null };
-  return {
-    kind: 'REPEAT',
-    changes: { sequence: Math.max(identity.sequence, sequence) },
-    parentHash: identity.headHash,
-  };
+  if (untimely) return untimely;
+  return { kind: 'REPEAT', changes: { sequence }, parentHash: identity.headHash };
 }
 
 export type Renewal =
@@ -151,8 +169,8 @@ export type Renewal =
   /** Proven by nobody but control, so the answer is signed. */
   | { readonly kind: 'DELETED' }
   | { readonly kind: 'QUARANTINE'; readonly cause: QuarantineCause }
-  /** `lastSequence`: a live holder of the token can exceed it with its next request, a delayed message cannot. */
-  | (Refused & { readonly lastSequence?: number });
+  | OutOfTurn
+  | Refused;
 
 /** Decides about a refresh token that came with a proof of the host's key. */
 export function decideRefresh(
@@ -171,17 +189,17 @@ export function decideRefresh(
   const standing = standingOf(identity, token);
   if (standing === 'REPLACED') return refuse('CREDENTIALS_REPLACED');
   if (host.quarantinedAt) return refuse('CREDENTIALS_CLONED');
-  if (standing === 'SPENT') {
-    if (sequence > identity.sequence) return { kind: 'QUARANTINE', cause: 'REFRESH_REUSED' };
-    return { ...refuse('TOKEN_USED'), lastSequence: identity.sequence };
-  }
+  const untimely = outOfTurn(identity, sequence);
+  if (untimely) return untimely;
+  // Somebody who knows the newest number and holds an old token: no message of the host's own is that.
+  if (standing === 'SPENT') return { kind: 'QUARANTINE', cause: 'REFRESH_REUSED' };
   if (token.expiresAt <= now) return refuse('TOKEN_EXPIRED');
   if (isOtherMachine(identity, machineId)) return { kind: 'QUARANTINE', cause: 'SECOND_MACHINE' };
   return {
     kind: 'RENEW',
     changes: {
       headHash: token.hash,
-      sequence: Math.max(identity.sequence, sequence),
+      sequence,
       machineId: machineId ?? identity.machineId,
     },
     parentHash: token.hash,

@@ -26,15 +26,16 @@ export class EnrolmentAudit {
     await this.#record(action, hostId, address, undefined);
   }
 
-  /** Only refusals: what could not be told says nothing about anybody. */
+  /** Only refusals: what could not be told, or was out of turn, says nothing about anybody. */
   async refused(
     action: string,
     whose: () => Promise<string | undefined>,
     address: string | null,
     error: unknown,
   ): Promise<void> {
-    if (!(error instanceof RookeryError) || error.code !== 'UNAUTHENTICATED') return;
-    const code = error.reason ?? error.code;
+    if (!(error instanceof RookeryError) || error.reason === undefined || error.reason === 'REQUEST_OUT_OF_TURN')
+      return;
+    const code = error.reason;
     const hostId = await whose();
     try {
       await this.#same.consume(`${address} ${hostId} ${action} ${code}`);

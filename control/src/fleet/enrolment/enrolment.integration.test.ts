@@ -3,11 +3,19 @@ import { parse } from 'graphql';
 import { decodeJwt } from 'jose';
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startTestControl } from '../../../test/harness.ts';
-import { heartbeat, newMachineKey, refresh, register, type Credentials } from '../../../test/scripted-agent.ts';
+import { newAdmin, newTeam, startTestControl } from '../../../test/harness.ts';
+import {
+  heartbeat,
+  newMachineKey,
+  refresh,
+  register,
+  type Credentials,
+  type MachineKey,
+} from '../../../test/scripted-agent.ts';
 import type { Control } from '../../app.ts';
 import type { AuditTables } from '../../kernel/audit/audit.entity.ts';
 import type { EventTables } from '../../kernel/events/event.entity.ts';
+import { hostSpecsSchema } from '../hosts/host.specs.ts';
 import { hostConditions } from '../hosts/host.state.ts';
 import type { FleetTables, HostRow } from '../tables.ts';
 
@@ -17,7 +25,8 @@ beforeAll(async () => {
 });
 afterAll(() => control[Symbol.asyncDispose]());
 
-const newToken = async () => (await control.fleet.services.hosts.createLocal('enrolment')).registrationToken;
+const newToken = async (machine = 'enrolment') =>
+  (await control.fleet.services.hosts.createLocal(machine)).registrationToken;
 
 type Answer = Awaited<ReturnType<typeof register>>;
 
@@ -30,6 +39,15 @@ function credentialsOf({ status, result }: Answer): Credentials {
 function expectRefusal({ status, result }: Answer, reason: string): void {
   expect(status).toBe(401);
   expect(result.errors?.[0]?.extensions).toMatchObject({ code: 'UNAUTHENTICATED', reason, retryable: false });
+}
+
+function expectOutOfTurn({ status, result }: Answer): void {
+  expect(status).toBe(409);
+  expect(result.errors?.[0]?.extensions).toMatchObject({
+    code: 'CONFLICT',
+    reason: 'REQUEST_OUT_OF_TURN',
+    lastSequence: expect.any(Number),
+  });
 }
 
 const eventTypes = async (hostId: string): Promise<string[]> => {
@@ -122,11 +140,39 @@ describe('a registration token', () => {
     expectRefusal(await register(control.agentUrl, 'rkt_nonsense', await newMachineKey()), 'TOKEN_UNKNOWN');
   });
 
+  test('recorded with its proof and sent again brings nobody anything', async () => {
+    const [token, key] = [await newToken(), await newMachineKey()];
+    const recorded = { publicKey: key.publicKey, token, proof: await key.prove('register', token) };
+    credentialsOf(await register(control.agentUrl, token, key));
+    const { enrolment } = control.fleet.agentChannel;
+    const machine = { hostname: 'h', arch: 'a', os: 'o', kernel: 'k', cpuCores: 1, memoryMb: 1, diskGb: 1 };
+    const specs = hostSpecsSchema.parse({ ...machine, agentVersion: '0', bootId: 'b', conditions: [] });
+    await expect(enrolment.register({ ...recorded, specs, address: null })).rejects.toMatchObject({
+      reason: 'REQUEST_OUT_OF_TURN',
+    });
+  });
+
+  test('is refused, and not spent, while the host’s team may not bring its own', async () => {
+    const { team } = await newTeam(control);
+    const input = { name: `h-${randomUUID()}`, kind: 'BYOC', teamId: team.id };
+    const { host, registrationToken } = await control.fleet.services.hosts.create(newAdmin(), input);
+    const key = await newMachineKey();
+    await control.accounts.services.teams.setByoc(newAdmin(), team.id, false);
+    const { status, result } = await register(control.agentUrl, registrationToken, key);
+    expect(status).toBe(403);
+    expect(result.errors?.[0]?.extensions).toMatchObject({ code: 'FORBIDDEN', reason: 'TEAM_NOT_BYOC' });
+    expect(await trailOf(host.id)).toContainEqual(
+      expect.objectContaining({ action: 'host.register', outcome: 'REFUSED', code: 'TEAM_NOT_BYOC' }),
+    );
+    await control.accounts.services.teams.setByoc(newAdmin(), team.id, true);
+    expect(credentialsOf(await register(control.agentUrl, registrationToken, key)).hostId).toBe(host.id);
+  });
+
   test('is worth nothing without a proof of the key', async () => {
     const [mine, theirs] = [await newMachineKey(), await newMachineKey()];
-    const stolen = { publicKey: mine.publicKey, prove: theirs.prove };
+    const stolen = { ...theirs, publicKey: mine.publicKey };
     expectRefusal(await register(control.agentUrl, await newToken(), stolen), 'PROOF_INVALID');
-    const replayed = { publicKey: mine.publicKey, prove: () => mine.prove('register', 'rkt_another') };
+    const replayed = { ...mine, prove: () => mine.prove('register', 'rkt_another') };
     expectRefusal(await register(control.agentUrl, await newToken(), replayed), 'PROOF_INVALID');
   });
 });
@@ -144,7 +190,7 @@ describe('a refresh token', () => {
     for (let lost = 0; lost < 20; lost++)
       latest = credentialsOf(await refresh(control.agentUrl, refreshToken, key)).refreshToken;
     credentialsOf(await refresh(control.agentUrl, latest, key));
-    expectRefusal(await refresh(control.agentUrl, refreshToken, key, { sequence: 1 }), 'TOKEN_USED');
+    expectOutOfTurn(await refresh(control.agentUrl, refreshToken, key, { sequence: 1 }));
     expect((await hostOf(hostId)).quarantinedAt).toBeNull();
   });
 
@@ -157,7 +203,7 @@ describe('a refresh token', () => {
     for (const old of [accessToken, lost.accessToken])
       expect((await heartbeat(control.agentUrl, old)).status).toBe(401);
     for (const old of [refreshToken, lost.refreshToken])
-      expectRefusal(await refresh(control.agentUrl, old, key, { sequence: 1 }), 'TOKEN_USED');
+      expectOutOfTurn(await refresh(control.agentUrl, old, key, { sequence: 1 }));
     credentialsOf(await refresh(control.agentUrl, next.refreshToken, key));
   });
 
@@ -191,13 +237,30 @@ describe('a refresh token', () => {
 
   test('that arrives late, after its successor was used, is no alarm', async () => {
     const { key, refreshToken, hostId } = await enrolled();
-    const next = credentialsOf(await refresh(control.agentUrl, refreshToken, key, { sequence: 50 }));
-    credentialsOf(await refresh(control.agentUrl, next.refreshToken, key, { sequence: 51 }));
-    const late = await refresh(control.agentUrl, refreshToken, key, { sequence: 49 });
-    expectRefusal(late, 'TOKEN_USED');
-    expect(late.result.errors?.[0]?.extensions).toMatchObject({ lastSequence: 51 });
+    const next = credentialsOf(await refresh(control.agentUrl, refreshToken, key, { sequence: 2 }));
+    credentialsOf(await refresh(control.agentUrl, next.refreshToken, key, { sequence: 3 }));
+    const late = await refresh(control.agentUrl, refreshToken, key, { sequence: 2 });
+    expectOutOfTurn(late);
+    expect(late.result.errors?.[0]?.extensions).toMatchObject({ lastSequence: 3 });
     expect((await hostOf(hostId)).quarantinedAt).toBeNull();
   });
+
+  test.each([0, 1, 3, 4_000, Number.MAX_SAFE_INTEGER])(
+    'sent with the number %i out of turn, by whoever has a copy, takes nothing from the host',
+    async (sequence) => {
+      const { key, refreshToken, hostId } = await enrolled();
+      for (let tries = 0; tries < 2; tries++)
+        expectOutOfTurn(await refresh(control.agentUrl, refreshToken, key, { sequence }));
+      const next = credentialsOf(await refresh(control.agentUrl, refreshToken, key, { sequence: 2 }));
+      // The same message again: each number is granted once.
+      expectOutOfTurn(await refresh(control.agentUrl, refreshToken, key, { sequence: 2 }));
+      expect((await heartbeat(control.agentUrl, next.accessToken)).status).toBe(200);
+      for (const again of [sequence === 3 ? 1 : sequence, 4])
+        expectOutOfTurn(await refresh(control.agentUrl, refreshToken, key, { sequence: again }));
+      expect((await hostOf(hostId)).quarantinedAt).toBeNull();
+      credentialsOf(await refresh(control.agentUrl, next.refreshToken, key));
+    },
+  );
 
   test('is worth nothing without the host’s key, and alarms nobody then', async () => {
     const { key, refreshToken, hostId } = await enrolled();
@@ -205,7 +268,7 @@ describe('a refresh token', () => {
     credentialsOf(await refresh(control.agentUrl, next.refreshToken, key));
     const thief = await newMachineKey();
     for (const token of [refreshToken, next.refreshToken])
-      expectRefusal(await refresh(control.agentUrl, token, thief, { sequence: 99 }), 'PROOF_INVALID');
+      expectRefusal(await refresh(control.agentUrl, token, thief, { sequence: 4 }), 'PROOF_INVALID');
     expect((await hostOf(hostId)).quarantinedAt).toBeNull();
   });
 
@@ -247,6 +310,22 @@ describe('a refresh token', () => {
     await heartbeat(control.agentUrl, accessToken, { machineId: 'machine-2', bootId: 'boot-9' });
     expect((await eventTypes(hostId)).filter((type) => type === 'host.second_machine')).toHaveLength(1);
   });
+});
+
+test('hosts that all register at once do not wait for each other, also when the keys have to be read', async () => {
+  const machines = await Promise.all(
+    Array.from({ length: 32 }, async () => ({ token: await newToken(randomUUID()), key: await newMachineKey() })),
+  );
+  control.keys.forget();
+  const answers = await Promise.all(machines.map(({ token, key }) => register(control.agentUrl, token, key)));
+  expect(new Set(answers.map((answer) => credentialsOf(answer).hostId)).size).toBe(32);
+  control.keys.forget();
+  const renewed = await Promise.all(
+    answers.map((answer, index) =>
+      refresh(control.agentUrl, credentialsOf(answer).refreshToken, (machines[index] as { key: MachineKey }).key),
+    ),
+  );
+  expect(renewed.map(({ status }) => status)).toEqual(Array.from({ length: 32 }, () => 200));
 });
 
 test('lifetimes are what the configuration says', async () => {

@@ -3,10 +3,11 @@ import { RookeryError } from '@rookery/wire/errors.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { sha256 } from '@rookery/wire/secrets.ts';
 import { randomUUID } from 'node:crypto';
-import type { Selectable } from 'kysely';
 import type { Record as RecordChanges } from '../../kernel/events/event-log.ts';
-import { specsToColumns, type HostSpecs } from '../hosts/host.specs.ts';
-import type { FleetDatabase, FleetEvents, FleetTables, FleetTransaction, HostRow } from '../tables.ts';
+import { observeHost } from '../hosts/host-lifecycle.state.ts';
+import type { HostSpecs } from '../hosts/host.specs.ts';
+import type { AccountsPort } from '../../kernel/ports.ts';
+import type { FleetDatabase, FleetEvents, FleetTransaction, HostRow } from '../tables.ts';
 import { endOfTunnels } from '../tunnels/tunnel.books.ts';
 import type { CredentialIssuer, HostCredentials } from './credential.issuer.ts';
 import {
@@ -15,19 +16,24 @@ import {
   decideUse,
   isOtherMachine,
   REFUSALS,
+  type OutOfTurn,
   type QuarantineCause,
   type Refusal,
 } from './credential.state.ts';
 import type { EnrolmentAudit } from './enrolment.audit.ts';
+import {
+  bindToken,
+  enrolHost,
+  lockHost,
+  NO_RIVAL,
+  saveIdentity,
+  seen,
+  touchHost,
+  type IdentityRow,
+  type Machine,
+} from './enrolment.rows.ts';
 import { verifyProof } from './host-proof.ts';
 import { dropRegistrationTokens } from './registration-token.ts';
-
-/** A machine as it describes itself, and where its request came from. */
-export interface Machine {
-  readonly machineId: string | null;
-  readonly bootId: string;
-  readonly address: string | null;
-}
 
 /** A host that has proven itself on a request. */
 export interface AuthenticatedHost {
@@ -35,9 +41,9 @@ export interface AuthenticatedHost {
   /** Ends when the host is registered anew; see {@link Enrolment.stillStanding}. */
   readonly familyId: string;
   readonly machineId: string | null;
+  /** When the access token expires that it was done with, in ms since the epoch. */
+  readonly until: number;
 }
-
-type IdentityRow = Selectable<FleetTables['HostIdentity']>;
 
 export interface RegistrationRequest {
   readonly token: string;
@@ -53,6 +59,7 @@ export type RefreshRequest = { readonly refreshToken: string; readonly proof: st
 export interface EnrolmentDeps {
   readonly database: FleetDatabase;
   readonly events: FleetEvents;
+  readonly accounts: Pick<AccountsPort, 'team'>;
   readonly issuer: CredentialIssuer;
   readonly audit: EnrolmentAudit;
   /** Cuts every socket of a host. */
@@ -80,7 +87,8 @@ export class Enrolment {
    * was registered before is the same host afterwards, and whatever credentials it had are over.
    *
    * @param request.hostId the host that the machine says it is already; another host's token is not spent then.
-   * @throws {RookeryError} `UNAUTHENTICATED` with a {@link Refusal} or `PROOF_INVALID` as its reason.
+   * @throws {RookeryError} `UNAUTHENTICATED` with a {@link Refusal} or `PROOF_INVALID` as its reason,
+   * `FORBIDDEN` with `TEAM_NOT_BYOC`, or `CONFLICT` with `REQUEST_OUT_OF_TURN` and the last sequence.
    */
   async register(request: RegistrationRequest): Promise<HostCredentials> {
     const { audit } = this.#deps;
@@ -102,6 +110,8 @@ export class Enrolment {
     const hash = sha256(token);
     const hostId = await this.#hostOf('RegistrationToken', hash);
     if (hostId === undefined) throw refused('TOKEN_UNKNOWN');
+    // Before the transaction, as whatever else takes a connection.
+    const [isAllowed, signer] = await Promise.all([this.#mayEnrol(hostId), this.#deps.issuer.signer()]);
 
     const outcome = await this.#deps.events.transaction(`host:${hostId}`, async (tx, record) => {
       const { host, identity } = await lockHost(tx, hostId);
@@ -113,7 +123,7 @@ export class Enrolment {
       const now = new Date();
       const asked = { jkt, sequence, machineId: machine.machineId, familyId: randomUUID() };
       const decision = decideRegistration(
-        { token: registrationToken, host, identity },
+        { token: registrationToken, host, identity, isAllowed },
         request.hostId ? { ...asked, claimedId: request.hostId } : asked,
         now,
       );
@@ -122,17 +132,18 @@ export class Enrolment {
         if (decision.misuse && host) await this.#recordMisuse(tx, record, host, hash);
         return { refusal: decision.reason };
       }
+      if (decision.kind === 'OUT_OF_TURN') return { untimely: decision };
       if (!host) throw refused('TOKEN_UNKNOWN');
       if (decision.kind === 'REPEAT') {
         await tx.updateTable('HostIdentity').set(decision.changes).where('hostId', '=', hostId).execute();
         const { familyId } = identity as IdentityRow;
         const { parentHash } = decision;
         return {
-          issued: await this.#deps.issuer.issue(tx, { hostId, hostName: host.name, jkt, familyId, parentHash }),
+          issued: await this.#deps.issuer.issue(tx, signer, { hostId, hostName: host.name, jkt, familyId, parentHash }),
         };
       }
       const { familyId } = decision.identity;
-      await bindToken(tx, hash, jkt, familyId);
+      if (!(await bindToken(tx, hash, jkt, familyId))) throw refused('TOKEN_USED');
       await saveIdentity(tx, hostId, {
         ...decision.identity,
         publicKey,
@@ -142,7 +153,7 @@ export class Enrolment {
       const row = await enrolHost(tx, host, specs, now);
       const type = host.registeredAt ? 'host.recovered' : 'host.registered';
       await record([{ subject: 'HOST', change: 'UPDATED', type, row }]);
-      const issued = await this.#deps.issuer.issue(tx, {
+      const issued = await this.#deps.issuer.issue(tx, signer, {
         hostId,
         hostName: row.name,
         jkt,
@@ -153,6 +164,7 @@ export class Enrolment {
     });
 
     if ('refusal' in outcome) throw refused(outcome.refusal);
+    if ('untimely' in outcome) throw outOfTurn(outcome.untimely);
     if (outcome.replaced)
       this.#deps.disconnect(hostId, CloseCode.Unauthorized, 'the host was registered anew, by a new token');
     return outcome.issued;
@@ -163,6 +175,7 @@ export class Enrolment {
    * neither a crash nor a lost answer on either side locks the host out.
    *
    * @throws {RookeryError} `UNAUTHENTICATED`, the only proven refusal; with the reason `HOST_DELETED` it is signed.
+   * `CONFLICT` with `REQUEST_OUT_OF_TURN` and the last sequence says nothing about the credentials.
    */
   async refresh(request: RefreshRequest): Promise<HostCredentials> {
     try {
@@ -179,6 +192,7 @@ export class Enrolment {
     const hash = sha256(refreshToken);
     const hostId = await this.#hostOf('RefreshToken', hash);
     if (hostId === undefined) throw refused('TOKEN_UNKNOWN');
+    const signer = await this.#deps.issuer.signer();
 
     const outcome = await this.#deps.events.transaction(`host:${hostId}`, async (tx, record) => {
       const { host, identity } = await lockHost(tx, hostId);
@@ -191,7 +205,9 @@ export class Enrolment {
         case 'DELETED':
           return { deleted: true as const };
         case 'REFUSE':
-          return { refusal: decision.reason, lastSequence: decision.lastSequence };
+          return { refusal: decision.reason };
+        case 'OUT_OF_TURN':
+          return { untimely: decision };
         case 'QUARANTINE':
           await this.#quarantine(tx, record, host, decision.cause, request);
           return { refusal: 'CREDENTIALS_CLONED' as const };
@@ -204,7 +220,13 @@ export class Enrolment {
             .execute();
           const { familyId } = identity;
           return {
-            issued: await this.#deps.issuer.issue(tx, { hostId, hostName: host.name, jkt, familyId, parentHash }),
+            issued: await this.#deps.issuer.issue(tx, signer, {
+              hostId,
+              hostName: host.name,
+              jkt,
+              familyId,
+              parentHash,
+            }),
           };
         }
       }
@@ -217,7 +239,8 @@ export class Enrolment {
         details: { statements: await this.#deps.issuer.deletionStatements(hostId) },
       });
     }
-    if ('refusal' in outcome) throw refused(outcome.refusal, outcome.lastSequence);
+    if ('refusal' in outcome) throw refused(outcome.refusal);
+    if ('untimely' in outcome) throw outOfTurn(outcome.untimely);
     return outcome.issued;
   }
 
@@ -225,7 +248,7 @@ export class Enrolment {
   async authenticate(accessToken: string | undefined): Promise<AuthenticatedHost | undefined> {
     const claims = accessToken ? await this.#deps.issuer.read(accessToken) : undefined;
     if (!claims) return undefined;
-    const { hostId, jkt, refreshHash } = claims;
+    const { hostId, jkt, refreshHash, until } = claims;
     const { query } = this.#deps.database;
     const facts = await query
       .selectFrom('HostIdentity')
@@ -258,7 +281,7 @@ export class Enrolment {
         .executeTakeFirst();
       if (numUpdatedRows === 0n) return this.authenticate(accessToken);
     }
-    return { hostId, familyId: identity.familyId, machineId: identity.machineId };
+    return { hostId, familyId: identity.familyId, machineId: identity.machineId, until };
   }
 
   /**
@@ -323,6 +346,14 @@ export class Enrolment {
     return row?.hostId;
   }
 
+  /** Whether a machine may become this host now; nothing is remembered of it, as a team may be allowed again. */
+  async #mayEnrol(hostId: string): Promise<boolean> {
+    const { database, accounts } = this.#deps;
+    const host = await database.query.selectFrom('Host').select('teamId').where('id', '=', hostId).executeTakeFirst();
+    if (!host || host.teamId === null) return true;
+    return (await accounts.team(host.teamId))?.isByoc ?? false;
+  }
+
   async #recordMisuse(tx: FleetTransaction, record: RecordChanges, host: HostRow, hash: string): Promise<void> {
     this.#deps.log.warn({ hostId: host.id }, 'a registration token was presented by a second machine');
     await tx.updateTable('RegistrationToken').set({ misusedAt: new Date() }).where('hash', '=', hash).execute();
@@ -355,7 +386,8 @@ export class Enrolment {
       })
       .where('hostId', '=', host.id)
       .execute();
-    const row = await touchHost(tx, host, { quarantinedAt: now, ...endOfTunnels(host) });
+    const cloned = observeHost(host, { type: 'CLONED' }, now).changes;
+    const row = await touchHost(tx, host, { ...cloned, ...endOfTunnels(host) });
     await record([{ subject: 'HOST', change: 'UPDATED', type: QUARANTINE_EVENTS[cause], row }]);
     // Other replicas, and this one if it comes too early, close theirs when they compare them with the books.
     setImmediate(() => this.#deps.cutTunnel(host.id, CloseCode.SecondAgent, 'two agents say that they are this host'));
@@ -368,84 +400,16 @@ const QUARANTINE_EVENTS: Record<QuarantineCause, string> = {
   SECOND_MACHINE: 'host.second_machine',
 };
 
-/** Locks a host, which whoever changes something of its own does first, and reads its identity. */
-async function lockHost(
-  tx: FleetTransaction,
-  hostId: string,
-): Promise<{ host: HostRow | undefined; identity: IdentityRow | undefined }> {
-  const host = await tx.selectFrom('Host').selectAll().where('id', '=', hostId).forUpdate().executeTakeFirst();
-  const identity = await tx
-    .selectFrom('HostIdentity')
-    .selectAll()
-    .where('hostId', '=', hostId)
-    .forUpdate()
-    .executeTakeFirst();
-  return { host, identity };
+function refused(reason: Refusal): RookeryError {
+  // The only one that is not about who somebody is.
+  const code = reason === 'TEAM_NOT_BYOC' ? 'FORBIDDEN' : 'UNAUTHENTICATED';
+  return new RookeryError(code, REFUSALS[reason], { reason, retryable: false });
 }
 
-/** One statement, so that of two machines that race with one token exactly one wins even if the lock above were not there. */
-async function bindToken(tx: FleetTransaction, hash: string, jkt: string, familyId: string): Promise<void> {
-  const { numUpdatedRows } = await tx
-    .updateTable('RegistrationToken')
-    .set({ boundJkt: jkt, boundAt: new Date(), familyId })
-    .where('hash', '=', hash)
-    .where('boundJkt', 'is', null)
-    .executeTakeFirst();
-  if (numUpdatedRows !== 1n) throw refused('TOKEN_USED');
-}
-
-type Identity = Omit<IdentityRow, 'hostId' | 'createdAt'>;
-
-async function saveIdentity(tx: FleetTransaction, hostId: string, identity: Identity): Promise<void> {
-  await tx
-    .insertInto('HostIdentity')
-    .values({ ...identity, hostId, createdAt: new Date() })
-    .onConflict((conflict) => conflict.column('hostId').doUpdateSet(identity))
-    .execute();
-}
-
-const seen = (machine: Machine, seenAt: Date) => ({ ...machineColumns(machine), seenAt });
-const machineColumns = ({ machineId, bootId, address }: Machine) => ({ machineId, bootId, address });
-
-const NO_RIVAL = {
-  quarantineCause: null,
-  rivalMachineId: null,
-  rivalBootId: null,
-  rivalAddress: null,
-  rivalSeenAt: null,
-} as const;
-
-/** A machine is the host from now on: it is described anew, heard, and its inventory counts from the beginning. */
-async function enrolHost(tx: FleetTransaction, host: HostRow, specs: HostSpecs, now: Date): Promise<HostRow> {
-  const lease = { seenAt: now, inventoryDigest: null, inventoryEpoch: 0 };
-  await tx
-    .insertInto('HostLease')
-    .values({ hostId: host.id, ...lease, load1: 0, memoryUsedMb: 0, diskUsedMb: 0 })
-    .onConflict((conflict) => conflict.column('hostId').doUpdateSet(lease))
-    .execute();
-  await tx.updateTable('Sandbox').set({ observedEpoch: 0 }).where('hostId', '=', host.id).execute();
-  return touchHost(tx, host, {
-    ...specsToColumns(specs),
-    registeredAt: host.registeredAt ?? now,
-    quarantinedAt: null,
-    // What is open was opened with credentials that are over.
-    ...endOfTunnels(host),
-  });
-}
-
-async function touchHost(tx: FleetTransaction, host: HostRow, changes: Partial<HostRow>): Promise<HostRow> {
-  return tx
-    .updateTable('Host')
-    .set({ ...changes, revision: host.revision + 1 })
-    .where('id', '=', host.id)
-    .returningAll()
-    .executeTakeFirstOrThrow();
-}
-
-function refused(reason: Refusal, lastSequence?: number): RookeryError {
-  return new RookeryError('UNAUTHENTICATED', REFUSALS[reason], {
-    reason,
-    retryable: false,
-    ...(lastSequence === undefined ? {} : { details: { lastSequence } }),
+function outOfTurn({ lastSequence }: OutOfTurn): RookeryError {
+  return new RookeryError('CONFLICT', `It is the turn of request ${lastSequence + 1} of this host.`, {
+    reason: 'REQUEST_OUT_OF_TURN',
+    retryable: true,
+    details: { lastSequence },
   });
 }

@@ -14,7 +14,7 @@ import {
 } from './host-token.service.ts';
 
 /** `Host.credentials` and `regenerateHostToken`. */
-export function addHostTokens(builder: FleetBuilder, { Host }: SharedTypes): void {
+export function addHostTokens(builder: FleetBuilder, { Host, joinWarnings }: SharedTypes): void {
   const CredentialsState = builder.enumType('HostCredentialsState', {
     description:
       'NONE: no machine has registered. UNUSED: issued, and never used. WORKING: the agent can renew them by itself. EXPIRED: it can no longer. CLONED: two machines have used them, and neither can renew them until a new token decides.',
@@ -75,6 +75,7 @@ export function addHostTokens(builder: FleetBuilder, { Host }: SharedTypes): voi
       joinCommand: t.exposeString('joinCommand', {
         description: 'To be pasted on the machine, as root. A machine that was this host keeps its sandboxes.',
       }),
+      warnings: t.field(joinWarnings),
       cursor: t.exposeString('cursor', { description: 'Of the event log, not later than this change.' }),
     }),
   });

@@ -4,6 +4,7 @@ import type { EventHub } from '../../kernel/events/event-hub.ts';
 import { authorize, may, signedIn } from '../../kernel/authority.ts';
 import { NotFound, UserError } from '../../kernel/user-errors.ts';
 import { actorOf, type Viewer } from '../../kernel/viewer.ts';
+import { requestHost } from '../hosts/host-lifecycle.state.ts';
 import { joinCommand, type CreatedHost, type HostService } from '../hosts/host.service.ts';
 import type { FleetDatabase, FleetEvents, FleetTransaction, HostRow } from '../tables.ts';
 import { credentialState, type CredentialState, type QuarantineCause } from './credential.state.ts';
@@ -98,7 +99,7 @@ export class HostTokens {
         .forUpdate()
         .executeTakeFirst();
       if (!host) throw new NotFound('host');
-      if (host.deletingAt) throw new HostBeingDeleted();
+      if (requestHost(host, 'NEW_TOKEN', new Date()).refusal) throw new HostBeingDeleted();
       const [view] = await readViews(tx, [host]);
       if (view?.state === 'CLONED' && !resolveQuarantine) throw new HostQuarantined();
       if (view?.state === 'WORKING' && !replaceCredentials) throw new HostHasCredentials();

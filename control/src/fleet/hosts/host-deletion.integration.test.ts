@@ -8,11 +8,11 @@ import {
   newTeam,
   startTestControl,
 } from '../../../test/harness.ts';
-import { heartbeat, refresh, ScriptedAgent } from '../../../test/scripted-agent.ts';
+import { heartbeat, refresh, running, ScriptedAgent } from '../../../test/scripted-agent.ts';
 import pg from 'pg';
 import type { Control } from '../../app.ts';
 import { ClaimKind } from '../claims.ts';
-import type { SandboxRow } from '../tables.ts';
+import type { FleetTables, SandboxRow } from '../tables.ts';
 import { HostHasSandboxes } from './host-deletion.service.ts';
 
 let control: Control;
@@ -144,6 +144,77 @@ describe('deleting a host', () => {
     const outcomes = await Promise.allSettled([remove(agent.hostId), remove(agent.hostId)]);
     expect(outcomes.some(({ status }) => status === 'fulfilled')).toBe(true);
     expect(await control.fleet.services.hosts.find(admin, agent.hostId)).toBeNull();
+  });
+
+  test('leaves nothing of it behind that is only about a host that is there', async () => {
+    await using agent = await newHost();
+    const sandbox = await newSandbox(agent.hostId);
+    agent.onApply = (spec, generation) => running(spec.id, generation);
+    agent.sandboxes.set(randomUUID(), running(randomUUID(), 1));
+    await agent.report(true, [running(sandbox.id, 1), running(randomUUID(), 1)]);
+    await control.fleet.services.drains.drain(admin, agent.hostId, {});
+    const left = async () => {
+      const { query } = control.database.as<FleetTables>();
+      const of = agent.hostId;
+      return {
+        leases: (await query.selectFrom('HostLease').select('hostId').where('hostId', '=', of).execute()).length,
+        orphans: (await query.selectFrom('Orphan').select('hostId').where('hostId', '=', of).execute()).length,
+        tokens: (await query.selectFrom('RegistrationToken').select('hash').where('hostId', '=', of).execute()).length,
+        drains: (await query.selectFrom('HostDrain').select('state').where('hostId', '=', of).execute()).map(
+          ({ state }) => state,
+        ),
+        reserved: (await query.selectFrom('Host').select('allocatedSandboxes').where('id', '=', of).execute())[0]
+          ?.allocatedSandboxes,
+        sandboxes: (
+          await query
+            .selectFrom('Sandbox')
+            .select('id')
+            .where('hostId', '=', of)
+            .where('deletedAt', 'is', null)
+            .execute()
+        ).length,
+      };
+    };
+    expect(await left()).toMatchObject({ leases: 1, orphans: 1, drains: ['RUNNING'], reserved: 1, sandboxes: 1 });
+    const { previewDigest } = await preview(agent.hostId);
+    await remove(agent.hostId, true, previewDigest);
+    expect(await left()).toEqual({
+      leases: 0,
+      orphans: 0,
+      tokens: 0,
+      drains: ['CANCELLED'],
+      reserved: 0,
+      sandboxes: 0,
+    });
+  });
+
+  test('leaves a sandbox alone that goes to another host in the same moment', async () => {
+    await using agent = await newHost();
+    await using other = await newHost();
+    const moved = await newSandbox(agent.hostId);
+    const { previewDigest } = await preview(agent.hostId);
+    const somebody = new pg.Client({ connectionString: control.database.url });
+    await somebody.connect();
+    await somebody.query('begin');
+    await somebody.query('select from sandboxes where id = $1 for update', [moved.id]);
+    const deleted = remove(agent.hostId, true, previewDigest);
+    await vi.waitFor(
+      async () =>
+        expect(
+          (
+            await somebody.query(
+              "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+            )
+          ).rowCount,
+        ).toBeGreaterThan(0),
+      { timeout: 15_000 },
+    );
+    // As when it could not be started there.
+    await somebody.query('update sandboxes set host_id = $2 where id = $1', [moved.id, other.hostId]);
+    await somebody.query('commit');
+    await somebody.end();
+    expect((await deleted).destroyedSandboxes).toEqual([]);
+    expect(await control.fleet.services.sandboxes.find(admin, moved.id)).toMatchObject({ desiredState: 'RUNNING' });
   });
 
   test('frees its name', async () => {

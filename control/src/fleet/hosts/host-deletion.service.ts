@@ -13,6 +13,7 @@ import { transitionSandbox } from '../sandboxes/sandbox.record.ts';
 import { isEnded, observe, requestDestroy, type SandboxState, type Transition } from '../sandboxes/sandbox.state.ts';
 import type { FleetDatabase, FleetEvents, FleetTransaction, HostRow, SandboxRow } from '../tables.ts';
 import type { HostClientPool } from '../tunnels/host-client-pool.ts';
+import { observeHost, requestHost } from './host-lifecycle.state.ts';
 import type { HostService } from './host.service.ts';
 
 /** Deleting the host would take these sandboxes with it. */
@@ -131,10 +132,11 @@ export class HostDeletion {
       const affected = await liveSandboxes(tx, hostId);
       const unseen = affected.length > 0 && !host.deletingAt && !covers(digest, affected);
       if (unseen) throw new HostHasSandboxes(affected);
-      if (!host.deletingAt) {
+      const { changes } = requestHost(host, 'DELETE', new Date());
+      if (Object.keys(changes).length > 0) {
         const row = await tx
           .updateTable('Host')
-          .set({ deletingAt: new Date(), revision: host.revision + 1 })
+          .set({ ...changes, revision: host.revision + 1 })
           .where('id', '=', hostId)
           .returningAll()
           .executeTakeFirstOrThrow();
@@ -149,7 +151,7 @@ export class HostDeletion {
     const { database, events, convergence, disconnect, log } = this.#deps;
     for (const { id } of doomed) {
       await events.transaction('control', (tx, record) =>
-        transitionSandbox(tx, record, id, 'sandbox.destroy_requested', becauseOfHost),
+        transitionSandbox(tx, record, id, 'sandbox.destroy_requested', ifOn(hostId, becauseOfHost)),
       );
     }
     // Best effort: a host that is away cannot be asked, and is not waited for.
@@ -160,14 +162,17 @@ export class HostDeletion {
     // A transaction for each: one that held several would lock sandbox, host, sandbox, against the order of all others.
     for (const { id } of await allSandboxes(database.query, hostId)) {
       await events.transaction('control', (tx, record) =>
-        transitionSandbox(tx, record, id, 'sandbox.deleted', endWithHost),
+        transitionSandbox(tx, record, id, 'sandbox.deleted', ifOn(hostId, endWithHost)),
       );
     }
     await events.transaction('control', async (tx, record) => {
       const row = await markDeleted(tx, hostId);
       await revokeCredentials(tx, hostId);
+      await leaveNothingBehind(tx, hostId);
       if (row) await record([{ subject: 'HOST', change: 'DELETED', type: 'host.deleted', row }]);
     });
+    // On its own: whoever judges leases locks them before their hosts. What a crash leaves here, retention sweeps up.
+    await database.query.deleteFrom('HostLease').where('hostId', '=', hostId).execute();
     disconnect(hostId, CloseCode.HostDeleted, 'host deleted');
     this.#deps.pool.evict(hostId, CloseCode.HostDeleted, 'host deleted');
 
@@ -180,6 +185,7 @@ export class HostDeletion {
         'in',
         doomed.map(({ id }) => id),
       )
+      .where('hostId', '=', hostId)
       .execute();
   }
 }
@@ -202,6 +208,12 @@ function endWithHost(state: SandboxState): Transition {
   };
 }
 
+/** One that could not be started there has perhaps gone to another host since it was read; it has nothing to do with this one any more. */
+const ifOn =
+  (hostId: string, decide: (state: SandboxState) => Transition) =>
+  (row: SandboxRow): Transition =>
+    row.hostId === hostId ? decide(row) : { changes: {}, push: false };
+
 type Query = Pick<FleetTransaction, 'selectFrom'>;
 
 async function allSandboxes(query: Query, hostId: string): Promise<SandboxRow[]> {
@@ -219,18 +231,32 @@ async function liveSandboxes(query: Query, hostId: string): Promise<SandboxRow[]
 }
 
 async function markDeleted(tx: FleetTransaction, hostId: string): Promise<HostRow | undefined> {
-  return tx
-    .updateTable('Host')
-    .set(({ eb }) => ({
-      deletedAt: new Date(),
-      tunnelHolder: null,
-      tunnelReplica: null,
-      revision: eb('revision', '+', 1),
-    }))
+  const host = await tx
+    .selectFrom('Host')
+    .selectAll()
     .where('id', '=', hostId)
     .where('deletedAt', 'is', null)
+    .forUpdate()
+    .executeTakeFirst();
+  if (!host) return undefined;
+  const { changes } = observeHost(host, { type: 'DELETION_FINISHED' }, new Date());
+  return tx
+    .updateTable('Host')
+    .set({ ...changes, tunnelHolder: null, revision: host.revision + 1 })
+    .where('id', '=', hostId)
     .returningAll()
     .executeTakeFirst();
+}
+
+/** What is only about a host that is there. Its row, its identity and its drains stay: they are told and read of. */
+async function leaveNothingBehind(tx: FleetTransaction, hostId: string): Promise<void> {
+  await tx.deleteFrom('Orphan').where('hostId', '=', hostId).execute();
+  await tx
+    .updateTable('HostDrain')
+    .set({ state: 'CANCELLED', finishedAt: new Date() })
+    .where('hostId', '=', hostId)
+    .where('state', '=', 'RUNNING')
+    .execute();
 }
 
 /**

@@ -1,7 +1,10 @@
+import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { rejection, TestFleet } from '../../../test/fleet-fixture.ts';
 import { createTestDatabase } from '../../../test/harness.ts';
 import { running, type ScriptedAgent } from '../../../test/scripted-agent.ts';
+import { ClaimKind } from '../claims.ts';
+import type { HostDrainRow } from '../tables.ts';
 import { hostConditions } from './host.state.ts';
 
 let fleet: TestFleet;
@@ -19,6 +22,23 @@ const drain = (input: object = {}) => fleet.services.drains.drain(fleet.admin, a
 const latest = async () => (await fleet.services.drains.latest([agent.hostId]))[0];
 const progresses = (expected: object) =>
   vi.waitFor(async () => expect(await latest()).toMatchObject(expected), { timeout: 15_000 });
+
+/** Sessions of this database that wait for somebody's lock. */
+async function waiters(client: pg.Client): Promise<number> {
+  const { rows } = await client.query<{ count: number }>(
+    "select count(*)::int as count from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+  );
+  return rows[0]?.count ?? 0;
+}
+
+async function drainsAtWork(client: pg.Client): Promise<number> {
+  const { rows } = await client.query<{ count: number }>(
+    `select count(*)::int as count from pg_locks where locktype = 'advisory' and classid = $1
+     and database = (select oid from pg_database where datname = current_database())`,
+    [ClaimKind.drain],
+  );
+  return rows[0]?.count ?? 0;
+}
 
 describe('draining a host', () => {
   test('pauses its sandboxes and keeps them, and says how far it has come', async () => {
@@ -79,8 +99,7 @@ describe('draining a host', () => {
     expect(await rejection(drain({ policy: 'DESTROY' }))).toMatchObject({ code: 'DRAIN_IN_PROGRESS' });
     await fleet.becomes(id, { desiredState: 'PAUSED' });
     expect(await rejection(fleet.services.sandboxOperations.resume(fleet.admin, id))).toMatchObject({
-      code: 'SANDBOX_NOT_RESUMABLE',
-      message: /being drained/,
+      code: 'HOST_DRAINING',
     });
   });
 
@@ -92,6 +111,7 @@ describe('draining a host', () => {
     });
     await drain({ deadlineSeconds: 1 });
     await progresses({ state: 'FAILED', total: 2, done: 1, failed: 1 });
+    expect(await fleet.services.drains.remaining((await latest()) as HostDrainRow)).toEqual([stuck.id]);
     expect((await fleet.sandbox(quick.id)).status).toBe('PAUSED');
     expect((await fleet.host(agent.hostId)).drainingSince).toBeNull();
   });
@@ -110,6 +130,52 @@ describe('draining a host', () => {
     await fleet.services.drains.run();
     expect(await latest()).toMatchObject({ state: 'CANCELLED' });
     expect((await fleet.sandbox(quick.id)).status).toBe('PAUSED');
+  });
+
+  test('that is cancelled while it is at it touches not one sandbox more', async () => {
+    const sandboxes = [await fleet.createRunning(), await fleet.createRunning(), await fleet.createRunning()];
+    const first = sandboxes.map(({ id }) => id).sort()[0] ?? '';
+    const somebody = new pg.Client({ connectionString: databaseUrl });
+    await somebody.connect();
+    await somebody.query('begin');
+    await somebody.query('select from sandboxes where id = $1 for update', [first]);
+    await drain();
+    // The drain has read what is to be done and waits for the first sandbox.
+    await vi.waitFor(async () => expect(await waiters(somebody)).toBeGreaterThan(0), { timeout: 15_000 });
+    await fleet.services.hostOperations.uncordon(fleet.admin, agent.hostId);
+    await somebody.query('rollback');
+    await vi.waitFor(async () => expect(await drainsAtWork(somebody)).toBe(0), { timeout: 15_000 });
+    for (const { id } of sandboxes) expect(await fleet.sandbox(id)).toMatchObject({ desiredState: 'RUNNING' });
+    await somebody.end();
+  });
+
+  test('leaves its host cordoned, whatever its end was, until somebody uncordons it', async () => {
+    const { id } = await fleet.createRunning();
+    agent.onApply = (spec, generation) => running(spec.id, generation);
+    await drain({ deadlineSeconds: 1 });
+    await progresses({ state: 'FAILED' });
+    expect(await rejection(fleet.create())).toMatchObject({ code: 'NO_HOST_FITS' });
+    await fleet.services.sandboxOperations.resume(fleet.admin, id);
+    await fleet.services.hostOperations.uncordon(fleet.admin, agent.hostId);
+    await fleet.createRunning();
+  });
+
+  test('takes along what is being placed in the same moment, or turns it away', async () => {
+    const created: Promise<unknown>[] = [];
+    for (let n = 0; n < 30; n++) {
+      created.push(
+        fleet.create().then(
+          ({ id }) => id,
+          (error: unknown) => error,
+        ),
+      );
+      if (n === 10) created.push(drain());
+    }
+    await Promise.all(created);
+    await progresses({ state: 'COMPLETED' });
+    const rows = await fleet.database.query.selectFrom('Sandbox').select(['status', 'desiredState']).execute();
+    expect(rows.filter(({ desiredState }) => desiredState !== 'PAUSED')).toEqual([]);
+    expect((await latest())?.total).toBe(rows.length);
   });
 
   test('of a host that is away goes on when it returns, also across a restart of control', async () => {

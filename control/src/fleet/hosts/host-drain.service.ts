@@ -18,7 +18,9 @@ import {
   type Transition,
 } from '../sandboxes/sandbox.state.ts';
 import type { FleetDatabase, FleetEvents, HostDrainRow } from '../tables.ts';
-import { DRAIN_POLICIES, drainProgress, type DrainPolicy } from './host-drain.state.ts';
+import { HostBeingDeleted } from '../enrolment/host-token.service.ts';
+import { DRAIN_POLICIES, drainProgress, isSettled, type DrainPolicy } from './host-drain.state.ts';
+import { requestHost } from './host-lifecycle.state.ts';
 import type { HostWithCursor } from './host-operations.service.ts';
 import type { HostService } from './host.service.ts';
 
@@ -69,7 +71,7 @@ export class HostDrains {
   /**
    * Cordons a host and begins to pause or destroy its sandboxes. Asking again while it goes on changes nothing.
    *
-   * @throws {InvalidInput | NotFound | NotPermitted | DrainInProgress}
+   * @throws {InvalidInput | NotFound | NotPermitted | DrainInProgress | HostBeingDeleted}
    */
   async drain(viewer: Viewer | null, hostId: string, input: unknown): Promise<HostWithCursor> {
     const someone = signedIn(viewer);
@@ -95,6 +97,8 @@ export class HostDrains {
       if (running && running.policy !== policy) throw new DrainInProgress(running.policy);
       if (running) return current;
       const startedAt = new Date();
+      const { changes, refusal } = requestHost(current, 'DRAIN', startedAt);
+      if (refusal) throw new HostBeingDeleted();
       const deadlineAt = new Date(startedAt.getTime() + deadlineSeconds * 1_000);
       await tx
         .insertInto('HostDrain')
@@ -102,11 +106,7 @@ export class HostDrains {
         .execute();
       const row = await tx
         .updateTable('Host')
-        .set({
-          cordonedAt: current.cordonedAt ?? startedAt,
-          drainingSince: startedAt,
-          revision: current.revision + 1,
-        })
+        .set({ ...changes, revision: current.revision + 1 })
         .where('id', '=', hostId)
         .returningAll()
         .executeTakeFirstOrThrow();
@@ -132,6 +132,17 @@ export class HostDrains {
       .execute();
   }
 
+  /** Ids of the sandboxes of a drain that are not, or not yet, as it wants them. */
+  async remaining({ id, policy }: Pick<HostDrainRow, 'id' | 'policy'>): Promise<string[]> {
+    const sandboxes = await this.#deps.database.query
+      .selectFrom('Sandbox')
+      .select(['id', 'status', 'deletedAt'])
+      .where('drainId', '=', id)
+      .orderBy('id')
+      .execute();
+    return sandboxes.filter((sandbox) => !isSettled(policy, sandbox)).map((sandbox) => sandbox.id);
+  }
+
   /** One step of every drain that goes on. @returns how many that is. */
   async run(): Promise<number> {
     const { database, claims, log } = this.#deps;
@@ -148,35 +159,68 @@ export class HostDrains {
   }
 
   async #step(drain: HostDrainRow): Promise<void> {
-    const { database, events, convergence } = this.#deps;
-    const { id: drainId, hostId, policy } = drain;
+    const { database, convergence } = this.#deps;
     // The host is cordoned, so these are all there will be.
-    await database.query
-      .updateTable('Sandbox')
-      .set({ drainId })
-      .where('hostId', '=', hostId)
-      .where('deletedAt', 'is', null)
-      .where('status', 'not in', ENDED_STATUSES)
-      .where('drainId', 'is distinct from', drainId)
-      .execute();
-    const toAsk = await database.query
+    const left = await database.query
       .selectFrom('Sandbox')
       .select('id')
-      .where('drainId', '=', drainId)
-      .where('hostId', '=', hostId)
+      .where('hostId', '=', drain.hostId)
       .where('deletedAt', 'is', null)
       .where('status', 'not in', ENDED_STATUSES)
-      .where('desiredState', 'not in', policy === 'PAUSE' ? ['PAUSED', 'DESTROYED'] : ['DESTROYED'])
+      .where((eb) =>
+        eb.or([
+          eb('drainId', 'is distinct from', drain.id),
+          eb('desiredState', 'not in', drain.policy === 'PAUSE' ? ['PAUSED', 'DESTROYED'] : ['DESTROYED']),
+        ]),
+      )
       .orderBy('id')
       .execute();
-    const decide = policy === 'PAUSE' ? pauseForDrain : destroyForDrain;
-    for (const { id } of toAsk) {
-      await events.transaction('control', (tx, record) =>
-        transitionSandbox(tx, record, id, `sandbox.${policy.toLowerCase()}_requested`, decide),
-      );
+    const asked: string[] = [];
+    for (const { id } of left) {
+      const answer = await this.#ask(drain, id);
+      if (answer === 'CANCELLED') break;
+      if (answer === 'ASKED') asked.push(id);
     }
-    convergence.nudgeAll(toAsk.map(({ id }) => id));
+    convergence.nudgeAll(drain.hostId, asked);
     await this.#writeProgress(drain);
+  }
+
+  /**
+   * Makes a sandbox part of a drain and asks of it what the drain wants.
+   *
+   * INVARIANT: whoever cancels the drain waits for this, or this finds it cancelled. The sandbox is
+   * locked before the drain, because a cancellation locks the drain while it holds the host, and hosts
+   * are locked after sandboxes.
+   */
+  async #ask(
+    { id: drainId, hostId, policy }: HostDrainRow,
+    sandboxId: string,
+  ): Promise<'ASKED' | 'GONE' | 'CANCELLED'> {
+    return this.#deps.events.transaction('control', async (tx, record) => {
+      const sandbox = await tx
+        .selectFrom('Sandbox')
+        .select('drainId')
+        .where('id', '=', sandboxId)
+        .where('hostId', '=', hostId)
+        .where('deletedAt', 'is', null)
+        .where('status', 'not in', ENDED_STATUSES)
+        .forUpdate()
+        .executeTakeFirst();
+      const running = await tx
+        .selectFrom('HostDrain')
+        .select('id')
+        .where('id', '=', drainId)
+        .where('state', '=', 'RUNNING')
+        .forShare()
+        .executeTakeFirst();
+      if (!running) return 'CANCELLED';
+      if (!sandbox) return 'GONE';
+      if (sandbox.drainId !== drainId)
+        await tx.updateTable('Sandbox').set({ drainId }).where('id', '=', sandboxId).execute();
+      const decide = policy === 'PAUSE' ? pauseForDrain : destroyForDrain;
+      await transitionSandbox(tx, record, sandboxId, `sandbox.${policy.toLowerCase()}_requested`, decide);
+      return 'ASKED';
+    });
   }
 
   async #writeProgress(drain: HostDrainRow): Promise<void> {

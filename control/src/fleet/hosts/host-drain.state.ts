@@ -39,7 +39,8 @@ export function drainProgress(
   return { state: 'FAILED', total, done, failed: total - done };
 }
 
-function isSettled(policy: DrainPolicy, { status, deletedAt }: DrainedSandbox): boolean {
+/** Whether a drain has nothing left to do with a sandbox. */
+export function isSettled(policy: DrainPolicy, { status, deletedAt }: DrainedSandbox): boolean {
   // What has ended by itself is out of the way too.
   if (deletedAt !== null || isEnded(status)) return true;
   return policy === 'PAUSE' && status === 'PAUSED';

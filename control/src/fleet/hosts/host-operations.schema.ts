@@ -1,14 +1,20 @@
 import { fromGlobalId, NO_SUCH_ROW } from '../../kernel/global-id.ts';
 import { InvalidInput, NameTaken, NotFound, NotPermitted, UserError } from '../../kernel/user-errors.ts';
 import type { FleetBuilder } from '../builder.ts';
+import { HostBeingDeleted } from '../enrolment/host-token.service.ts';
+import type { SandboxTypes } from '../sandboxes/sandbox.schema.ts';
 import type { SharedTypes } from '../shared.schema.ts';
-import type { HostDrainRow } from '../tables.ts';
+import type { HostDrainRow, SandboxRow } from '../tables.ts';
 import { DrainInProgress } from './host-drain.service.ts';
 import { DRAIN_POLICIES, DRAIN_STATES } from './host-drain.state.ts';
 import { RevisionMismatch, type HostWithCursor } from './host-operations.service.ts';
 
 /** `Host.drain`, and the mutations that change a host, besides its creation and deletion. */
-export function addHostOperations(builder: FleetBuilder, { Host, LabelInput }: SharedTypes): void {
+export function addHostOperations(
+  builder: FleetBuilder,
+  { Host, LabelInput }: SharedTypes,
+  { Sandbox }: SandboxTypes,
+): void {
   const DrainPolicy = builder.enumType('DrainPolicy', {
     description: 'What becomes of the sandboxes. PAUSE: they are paused and kept. DESTROY: they are destroyed.',
     values: DRAIN_POLICIES,
@@ -26,6 +32,15 @@ export function addHostOperations(builder: FleetBuilder, { Host, LabelInput }: S
       total: t.exposeInt('total', { description: 'Sandboxes that were there.' }),
       done: t.exposeInt('done', { description: 'Of those, the ones that are paused or gone.' }),
       failed: t.exposeInt('failed', { description: 'Of those, the ones that were not when the deadline came.' }),
+      remainingSandboxes: t.field({
+        type: [Sandbox],
+        description:
+          'The ones that are not paused or gone now, also after the deadline; those that the viewer may see.',
+        resolve: async (drain, _args, { services, loaders }) => {
+          const rows = await loaders.sandbox.loadMany(await services.drains.remaining(drain));
+          return rows.filter((row): row is SandboxRow => row !== null && !(row instanceof Error));
+        },
+      }),
       startedAt: t.expose('startedAt', { type: 'DateTime' }),
       deadlineAt: t.expose('deadlineAt', { type: 'DateTime' }),
       finishedAt: t.expose('finishedAt', { type: 'DateTime', nullable: true }),
@@ -109,7 +124,7 @@ export function addHostOperations(builder: FleetBuilder, { Host, LabelInput }: S
       description:
         'Cordons the host and moves its sandboxes out of the way; how far that is shows in `Host.drain`. Asking again while it goes on changes nothing.',
       errors: {
-        types: [DrainInProgress, InvalidInput, NotFound, NotPermitted],
+        types: [DrainInProgress, HostBeingDeleted, InvalidInput, NotFound, NotPermitted],
         union: { name: 'DrainHostResult' },
       },
       args: { input: t.arg({ type: DrainHostInput, required: true }) },

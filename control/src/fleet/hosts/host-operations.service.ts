@@ -7,6 +7,7 @@ import { inputField, parseInput } from '../../kernel/input.ts';
 import { NameTaken, NotFound, UserError } from '../../kernel/user-errors.ts';
 import { actorOf, type Actor, type Viewer } from '../../kernel/viewer.ts';
 import type { FleetEvents, FleetTransaction, HostRow } from '../tables.ts';
+import { requestHost } from './host-lifecycle.state.ts';
 import type { HostService } from './host.service.ts';
 
 /** The host has changed since the caller looked at it. */
@@ -64,9 +65,13 @@ export class HostOperations {
 
   /** Keeps new sandboxes away; those that are there live on. @throws {NotFound | NotPermitted} */
   async cordon(viewer: Viewer | null, hostId: string): Promise<HostWithCursor> {
-    return this.#change(viewer, hostId, 'host:cordon', 'host.cordoned', ({ cordonedAt }) => ({
-      cordonedAt: cordonedAt ?? new Date(),
-    }));
+    return this.#change(
+      viewer,
+      hostId,
+      'host:cordon',
+      'host.cordoned',
+      (host) => requestHost(host, 'CORDON', new Date()).changes,
+    );
   }
 
   /**
@@ -80,7 +85,7 @@ export class HostOperations {
       hostId,
       'host:cordon',
       'host.uncordoned',
-      () => ({ cordonedAt: null, drainingSince: null }),
+      (host) => requestHost(host, 'UNCORDON', new Date()).changes,
       async (tx) => {
         await tx
           .updateTable('HostDrain')

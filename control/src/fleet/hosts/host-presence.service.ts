@@ -22,7 +22,7 @@ export class HostPresence {
   async describe(hostId: string, specs: HostSpecs): Promise<void> {
     const fields = specsToColumns(specs);
     await this.#update(hostId, 'host.described', (host) =>
-      Object.entries(fields).some(([field, value]) => !same(value, host[field as keyof HostRow])) ? fields : undefined,
+      Object.entries(fields).some(([field, value]) => !same(value, host[field as keyof HostRow])) ? fields : {},
     );
   }
 
@@ -46,11 +46,14 @@ export class HostPresence {
               .where('h.id', 'in', batch)
               .where('h.status', '!=', 'ONLINE')
               .where('h.deletedAt', 'is', null)
+              // What is heard of one that has left was said before its goodbye.
+              .where('h.leftAt', 'is', null)
               // In one order, so that two replicas that do this at once cannot lock each other out.
               .orderBy('h.id')
               .forUpdate('h'),
           )
           .where('status', '!=', 'ONLINE')
+          .where('leftAt', 'is', null)
           .returningAll()
           .execute();
         if (hosts.length === 0) return;
@@ -198,11 +201,7 @@ export class HostPresence {
   }
 
   /** @returns whether there is such a host. */
-  async #update(
-    hostId: string,
-    type: string,
-    change: (host: HostRow) => Partial<HostRow> | undefined,
-  ): Promise<boolean> {
+  async #update(hostId: string, type: string, change: (host: HostRow) => Partial<HostRow>): Promise<boolean> {
     return this.#events.transaction(`host:${hostId}`, async (tx, record) => {
       const host = await tx
         .selectFrom('Host')
@@ -211,8 +210,9 @@ export class HostPresence {
         .where('deletedAt', 'is', null)
         .forUpdate()
         .executeTakeFirst();
-      const changes = host && change(host);
-      if (!changes) return host !== undefined;
+      if (!host) return false;
+      const changes = change(host);
+      if (Object.keys(changes).length === 0) return true;
       const row = await tx
         .updateTable('Host')
         .set({ ...changes, revision: host.revision + 1 })

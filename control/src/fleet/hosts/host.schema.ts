@@ -9,7 +9,6 @@ import {
 } from '../../kernel/user-errors.ts';
 import type { FleetBuilder } from '../builder.ts';
 import type { StreamItem } from '../../kernel/events/change-stream.ts';
-import { JOIN_WARNINGS, type JoinWarning } from '../agent-channel/agent-url.ts';
 import type { SandboxTypes } from '../sandboxes/sandbox.schema.ts';
 import { listConnection, listingOf, idArgument } from '../../kernel/connection.ts';
 import type { SharedTypes } from '../shared.schema.ts';
@@ -29,7 +28,7 @@ import {
 /** `Host` and its queries, mutations and subscription. */
 export function addHosts(
   builder: FleetBuilder,
-  { Host, Team, Label, LabelInput, ChangeKind }: SharedTypes,
+  { Host, Team, Label, LabelInput, ChangeKind, joinWarnings }: SharedTypes,
   { Sandbox, sandboxConnection }: SandboxTypes,
 ) {
   const HostKind = builder.enumType('HostKind', {
@@ -211,15 +210,6 @@ export function addHosts(
     }),
   });
 
-  const JoinWarningCode = builder.enumType('JoinWarningCode', {
-    description:
-      'AGENT_NOT_BUILT: there is no agent to download. AGENT_URL_LOCAL: only this machine reaches that address. AGENT_URL_UNREACHABLE: the control plane itself does not.',
-    values: JOIN_WARNINGS,
-  });
-  const JoinWarningRef = builder.objectRef<JoinWarning>('JoinWarning').implement({
-    description: 'Why a join command may not work where it is pasted.',
-    fields: (t) => ({ code: t.expose('code', { type: JoinWarningCode }), message: t.exposeString('message') }),
-  });
   const HostCreated = builder.objectRef<CreatedHost>('HostCreated').implement({
     fields: (t) => ({
       host: t.expose('host', { type: Host }),
@@ -228,12 +218,7 @@ export function addHosts(
       }),
       registrationTokenExpiresAt: t.expose('registrationTokenExpiresAt', { type: 'DateTime' }),
       joinCommand: t.exposeString('joinCommand', { description: 'To be pasted on the machine, as root.' }),
-      warnings: t.field({
-        type: [JoinWarningRef],
-        description:
-          'What stands in the way of the join command, as seen from the control plane. Takes up to two seconds.',
-        resolve: (_created, _args, { services }) => services.agentUrl.warnings(),
-      }),
+      warnings: t.field(joinWarnings),
       cursor: t.exposeString('cursor', { description: 'Of the event log, not later than this change.' }),
     }),
   });

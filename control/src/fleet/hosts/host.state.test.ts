@@ -1,20 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import {
-  AFTER_CREATE_SUCCESS,
-  afterCreateFailure,
-  AGENT_CONDITION_TYPES,
-  HOST_STATUSES,
-  hostConditions,
-  isSchedulable,
-  MAX_CREATE_FAILURES,
-  type HostFacts,
-} from './host.state.ts';
+import { AGENT_CONDITION_TYPES, HOST_STATUSES, hostConditions, isSchedulable, type HostFacts } from './host.state.ts';
 
 const NOW = new Date('2026-01-02T03:04:05Z');
 
 const newHost = (facts: Partial<HostFacts> = {}): HostFacts => ({
   status: 'ONLINE',
   runtimeName: 'runc',
+  agentVersion: null,
   agentConditions: [],
   tunnelReplica: 'replica',
   cordonedAt: null,
@@ -66,26 +58,20 @@ test('what an agent says about its runtime is shown in its own words, once', () 
   ]);
 });
 
-test.each(AGENT_CONDITION_TYPES)('memory pressure alone does not keep sandboxes away: %s', (type) => {
-  expect(isSchedulable(newHost({ agentConditions: [{ type, message: '' }] }))).toBe(type === 'MEMORY_PRESSURE');
+test.each(AGENT_CONDITION_TYPES)('memory pressure and a damaged record do not keep sandboxes away: %s', (type) => {
+  expect(isSchedulable(newHost({ agentConditions: [{ type, message: '' }] }))).toBe(
+    type === 'MEMORY_PRESSURE' || type === 'SANDBOX_RECORD_DAMAGED',
+  );
 });
 
 test('an unreachable host is not blamed for its tunnel as well', () => {
   expect(types({ status: 'UNREACHABLE', tunnelReplica: null })).toEqual(['HEARTBEAT_MISSED']);
 });
 
-test('a host that fails to start sandboxes is taken out at the third in a row, with the evidence, and back in by a success', () => {
-  let host = newHost();
-  for (let failures = 1; failures <= MAX_CREATE_FAILURES; failures++) {
-    expect(isSchedulable(host)).toBe(true);
-    host = { ...host, ...afterCreateFailure(host, `no space ${failures}`, NOW) };
-    expect(host.createFailures).toBe(failures);
-  }
-  expect(hostConditions(host)).toMatchObject([
-    { type: 'CREATES_FAILING', message: expect.stringContaining('The last 3 sandboxes') as string },
-  ]);
-  expect(hostConditions(host)[0]?.message).toContain('no space 3');
-  const later = new Date(NOW.getTime() + 60_000);
-  expect(afterCreateFailure(host, 'again', later).createsFailingSince).toEqual(NOW);
-  expect(isSchedulable({ ...host, ...AFTER_CREATE_SUCCESS })).toBe(true);
+test('an agent of another minor version is said to be, one that control cannot talk to takes no sandboxes', () => {
+  const skewed = newHost({ agentVersion: '0.2.0' });
+  expect(hostConditions(skewed)).toMatchObject([{ type: 'VERSION_SKEW', blocksPlacement: false }]);
+  expect(isSchedulable(skewed)).toBe(true);
+  expect(isSchedulable(newHost({ agentVersion: '0.0.9' }))).toBe(false);
+  expect(isSchedulable(newHost({ agentVersion: '1.0.0' }))).toBe(false);
 });

@@ -5,6 +5,8 @@
  * separate facts and stay separate here.
  */
 
+import { versionSkew } from './agent-version.ts';
+
 export const HOST_KINDS = ['PLATFORM', 'BYOC'] as const;
 export type HostKind = (typeof HOST_KINDS)[number];
 
@@ -12,7 +14,12 @@ export const HOST_STATUSES = ['PENDING', 'ONLINE', 'UNREACHABLE'] as const;
 export type HostStatus = (typeof HOST_STATUSES)[number];
 
 /** Conditions that an agent reports about its own machine. */
-export const AGENT_CONDITION_TYPES = ['NO_RUNTIME', 'DISK_PRESSURE', 'MEMORY_PRESSURE'] as const;
+export const AGENT_CONDITION_TYPES = [
+  'NO_RUNTIME',
+  'DISK_PRESSURE',
+  'MEMORY_PRESSURE',
+  'SANDBOX_RECORD_DAMAGED',
+] as const;
 export type AgentConditionType = (typeof AGENT_CONDITION_TYPES)[number];
 
 export interface AgentCondition {
@@ -32,6 +39,7 @@ export const HOST_CONDITION_TYPES = [
   'LEFT',
   'NOT_REGISTERED',
   'TUNNEL_DOWN',
+  'VERSION_SKEW',
 ] as const;
 export type HostConditionType = (typeof HOST_CONDITION_TYPES)[number];
 
@@ -47,6 +55,7 @@ export interface HostCondition {
 export interface HostFacts {
   readonly status: HostStatus;
   readonly runtimeName: string | null;
+  readonly agentVersion: string | null;
   readonly agentConditions: readonly AgentCondition[];
   readonly tunnelReplica: string | null;
   readonly cordonedAt: Date | null;
@@ -97,6 +106,8 @@ export function hostConditions(host: HostFacts): HostCondition[] {
       `The last ${host.createFailures} sandboxes could not be started here: ${host.lastCreateError ?? 'no reason was given'}. It is tried again from time to time.`,
     );
   }
+  const skew = versionSkew(host.agentVersion);
+  if (skew) conditions.push({ type: 'VERSION_SKEW', message: skew.message, blocksPlacement: skew.isIncompatible });
   for (const { type, message } of host.agentConditions) {
     conditions.push({ type, message, blocksPlacement: type === 'NO_RUNTIME' || type === 'DISK_PRESSURE' });
   }
@@ -105,29 +116,6 @@ export function hostConditions(host: HostFacts): HostCondition[] {
   }
   return conditions;
 }
-
-/**
- * Sandboxes in a row that a host may fail to start before it is taken out of placement. Fewer takes out a
- * good host over a hiccup; more sends more sandboxes to a bad one.
- */
-export const MAX_CREATE_FAILURES = 3;
-
-/** What of a host changes when it has failed to start a sandbox, for a reason of its own. */
-export function afterCreateFailure(
-  host: Pick<HostFacts, 'createFailures' | 'createsFailingSince'>,
-  error: string,
-  now: Date,
-): Pick<HostFacts, 'createFailures' | 'lastCreateError' | 'createsFailingSince'> {
-  const createFailures = host.createFailures + 1;
-  return {
-    createFailures,
-    lastCreateError: error,
-    createsFailingSince: host.createsFailingSince ?? (createFailures >= MAX_CREATE_FAILURES ? now : null),
-  };
-}
-
-/** What of a host changes when a sandbox has started on it. */
-export const AFTER_CREATE_SUCCESS = { createFailures: 0, lastCreateError: null, createsFailingSince: null } as const;
 
 /** Whether new sandboxes may be placed on the host, capacity aside. */
 export function isSchedulable(host: HostFacts): boolean {

@@ -1,5 +1,5 @@
 import type { Record as RecordChanges } from '../../kernel/events/event-log.ts';
-import { AFTER_CREATE_SUCCESS, afterCreateFailure } from '../hosts/host.state.ts';
+import { AFTER_CREATE_SUCCESS, observeHost } from '../hosts/host-lifecycle.state.ts';
 import { releaseReservation, transitionSandbox } from '../sandboxes/sandbox.record.ts';
 import { observe, relocate, type Absence, type SandboxReport, type Transition } from '../sandboxes/sandbox.state.ts';
 import type { FleetTransaction, SandboxRow } from '../tables.ts';
@@ -136,7 +136,7 @@ export async function noteCreateFailure(
   if (!host) return;
   const row = await tx
     .updateTable('Host')
-    .set({ ...afterCreateFailure(host, error, new Date()), revision: host.revision + 1 })
+    .set({ ...observeHost(host, { type: 'CREATE_FAILED', error }, new Date()).changes, revision: host.revision + 1 })
     .where('id', '=', hostId)
     .returningAll()
     .executeTakeFirstOrThrow();

@@ -1,4 +1,5 @@
 import { sql, type RawBuilder } from 'kysely';
+import { SUPPORTED_AGENT_VERSIONS } from '../hosts/agent-version.ts';
 import { POOL, REACHABLE } from '../hosts/host.entity.ts';
 import type { PlacementFilter, PlacementRequest } from './placement.ts';
 
@@ -21,7 +22,7 @@ export function placementFilters(
     CORDONED: sql`(host.cordoned_at is null and host.deleting_at is null and host.quarantined_at is null)`,
     BYOC_DISABLED: sql`host.byoc_disabled_at is null`,
     RUNTIME: sql`(host.runtime_name is not null
-      and not host.agent_conditions @> '[{"type":"NO_RUNTIME"}]' and not host.agent_conditions @> '[{"type":"DISK_PRESSURE"}]')`,
+      and ${COMPATIBLE} and not host.agent_conditions @> '[{"type":"NO_RUNTIME"}]' and not host.agent_conditions @> '[{"type":"DISK_PRESSURE"}]')`,
     CREATES_FAILING: sql`host.creates_failing_since is null`,
     FAILED_BEFORE: request.failedHostIds.length === 0 ? PASS : sql`host.id <> all(${request.failedHostIds}::uuid[])`,
     ARCH: arch === null ? PASS : sql`host.arch = ${arch}`,
@@ -34,6 +35,12 @@ export function placementFilters(
 }
 
 const PASS = sql<boolean>`true`;
+
+/** As `versionSkew` has it: development builds are not judged. */
+const COMPATIBLE = sql<boolean>`(case when host.agent_version ~ '^[0-9]{1,6}[.][0-9]{1,6}[.][0-9]{1,6}$'
+  then string_to_array(host.agent_version, '.')::int[] >= ${sql.lit(`{${SUPPORTED_AGENT_VERSIONS.oldest.join(',')}}`)}::int[]
+    and split_part(host.agent_version, '.', 1)::int <= ${sql.lit(SUPPORTED_AGENT_VERSIONS.newest[0])}
+  else true end)`;
 
 /** How many such sandboxes a host has room for. */
 export const roomFor = (request: PlacementRequest, cpuOvercommit: number): RawBuilder<number> => sql`

@@ -63,6 +63,14 @@ test('a hundred placements at once fill two hosts to the brim and overbook neith
   }
 });
 
+test.each(['0.1.0', '0.9.3', '0.0.0-test', 'x', '99999999.0.0', null])(
+  'an agent of version %s is placed on',
+  async (agentVersion) => {
+    const host = await insertHost(connection, { agentVersion });
+    expect((await place()).host.id).toBe(host.id);
+  },
+);
+
 test('placements go round the hosts', async () => {
   const hosts = await Promise.all([insertHost(connection), insertHost(connection), insertHost(connection)]);
   const chosen: string[] = [];
@@ -122,6 +130,8 @@ describe('a refusal', () => {
     ['CORDONED', { deletingAt: new Date() }],
     ['RUNTIME', { runtimeName: null }],
     ['RUNTIME', { agentConditions: [{ type: 'DISK_PRESSURE', message: 'full' }] }],
+    ['RUNTIME', { agentVersion: '0.0.9' }],
+    ['RUNTIME', { agentVersion: '1.0.0' }],
     ['BYOC_DISABLED', { byocDisabledAt: new Date() }],
     ['CREATES_FAILING', { createsFailingSince: new Date() }],
     ['CAPACITY', { allocatedMemoryMb: 262_144 }],

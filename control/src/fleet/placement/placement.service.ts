@@ -194,7 +194,7 @@ const FILTER_WORDS: Record<PlacementFilter, string> = {
   TUNNEL: 'tunnel down',
   CORDONED: 'cordoned, quarantined or being deleted',
   BYOC_DISABLED: 'of a team that may not bring hosts any more',
-  RUNTIME: 'no usable runtime',
+  RUNTIME: 'no usable runtime or agent',
   CREATES_FAILING: 'failing to start sandboxes',
   FAILED_BEFORE: 'failed to start this one',
   ARCH: 'another architecture',

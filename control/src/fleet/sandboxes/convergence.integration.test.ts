@@ -2,7 +2,7 @@ import { inventoryDigest } from '@rookery/wire/inventory-digest.ts';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { newAdmin, startTestControl } from '../../../test/harness.ts';
-import { heartbeat, running, ScriptedAgent } from '../../../test/scripted-agent.ts';
+import { callChannel, heartbeat, running, ScriptedAgent } from '../../../test/scripted-agent.ts';
 import type { Control } from '../../app.ts';
 import type { SandboxRow } from '../tables.ts';
 
@@ -295,4 +295,38 @@ test('a second tunnel of one host replaces the first, which is closed with a cod
   expect(await closed).toBe(4409);
   await hostIs({ tunnelReplica: expect.any(String) as string });
   expect(await rowOf(id)).toMatchObject({ status: 'RUNNING' });
+});
+
+test('an agent that has counted very far, and one whose record of a sandbox was damaged, are understood', async () => {
+  const { id } = await create();
+  await vi.waitFor(async () => expect((await rowOf(id)).status).toBe('RUNNING'), { timeout: 15_000 });
+  // As after a damaged file: beyond 32 bits, and of a generation below all.
+  agent.epoch = Date.now() * 1_000;
+  agent.sandboxes.set(id, running(id, 0));
+  agent.applied.length = 0;
+  expect((await agent.report(true)).result.errors).toBeUndefined();
+  await vi.waitFor(() => expect(agent.applied).toMatchObject([{ spec: { id }, generation: 1 }]), { timeout: 15_000 });
+  agent.hangUp();
+  await hostIs({ tunnelReplica: null });
+  await agent.dial();
+  await hostIs({ tunnelReplica: expect.any(String) as string });
+  expect((await rowOf(id)).status).toBe('RUNNING');
+});
+
+test('an agent hears which of its sandboxes should run, before it resumes any', async () => {
+  const [runs, paused, destroyed] = [await create(), await create(), await create()];
+  const ids = [runs.id, paused.id, destroyed.id];
+  for (const id of ids)
+    await vi.waitFor(async () => expect((await rowOf(id)).status).toBe('RUNNING'), { timeout: 15_000 });
+  agent.hangUp();
+  await hostIs({ tunnelReplica: null });
+  await control.fleet.services.sandboxOperations.pause(admin, paused.id);
+  await control.fleet.services.sandboxes.destroy(admin, destroyed.id);
+  const { result } = await callChannel(
+    control.agentUrl,
+    'query ($ids: [ID!]!) { sandboxesToRun(ids: $ids) }',
+    { ids: [...ids, 'no-sandbox-of-ours'] },
+    agent.accessToken,
+  );
+  expect(result).toEqual({ data: { sandboxesToRun: [runs.id] } });
 });

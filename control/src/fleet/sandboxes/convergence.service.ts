@@ -1,10 +1,11 @@
 import { RookeryError } from '@rookery/wire/errors.ts';
 import { inventoryDigest } from '@rookery/wire/inventory-digest.ts';
 import type { Logger } from '@rookery/wire/log.ts';
+import { validate as isUuid } from 'uuid';
 import type { SandboxRow } from '../tables.ts';
 import type { HostClientPool } from '../tunnels/host-client-pool.ts';
 import { ORPHAN_MIN_AGE_MS, readOrphans } from './orphan.state.ts';
-import { reconcile } from './reconcile.ts';
+import { reconcile, type SandboxBook } from './reconcile.ts';
 import type { SandboxBooks } from './sandbox.books.ts';
 import type { Inventory, ObservedSandbox } from './sandbox.report.ts';
 import { isEnded, markPushed, noteTrouble, type Absence, type Transition } from './sandbox.state.ts';
@@ -15,11 +16,22 @@ const APPLY_DEADLINE_MS = 60_000;
 /** Pushes at the same time to one host; its disk and runtime are the limit, not the tunnel. */
 const PUSHES_PER_HOST = 8;
 
-/** Sandboxes looked at in one periodic pass. */
+/** Sandboxes taken up in one periodic pass, of all hosts together; the next one goes on with the others. */
 const CONVERGE_BATCH = 1_000;
 
 /** How long a host may take to say again what it has, in ms. */
 const INVENTORY_DEADLINE_MS = 10_000;
+
+interface Pushing {
+  readonly now: Promise<void>;
+  /** The one push that waits for it, however many have asked for one. */
+  next?: Promise<void>;
+}
+
+interface Backlog {
+  readonly sandboxIds: Set<string>;
+  workers: number;
+}
 
 export interface ConvergenceDeps {
   readonly books: SandboxBooks;
@@ -38,46 +50,76 @@ export interface ConvergenceDeps {
  */
 export class Convergence {
   readonly #deps: ConvergenceDeps;
-  /** Sandboxes that are being pushed; a further push of the same waits for that one and then looks again. */
-  readonly #pushing = new Map<string, Promise<void>>();
+  /** Sandboxes that are being pushed; see {@link push}. */
+  readonly #pushing = new Map<string, Pushing>();
+  /** What is to be pushed to each host when its turn comes. */
+  readonly #backlogs = new Map<string, Backlog>();
+  readonly #removing = new Set<string>();
 
   constructor(deps: ConvergenceDeps) {
     this.#deps = deps;
   }
 
-  /** Pushes soon, without anyone waiting for it. */
+  /** Pushes soon, without anyone waiting for it, through whichever replica is connected to the host. */
   nudge(sandboxId: string): void {
     void this.push(sandboxId);
   }
 
-  /** The same for many: some of them at a time. */
-  nudgeAll(sandboxIds: readonly string[]): void {
-    void inBatches(sandboxIds, PUSHES_PER_HOST, (id) => this.push(id));
+  /**
+   * The same for many of one host: some of them at a time. One that waits for its turn already does not
+   * get a second; a single {@link nudge} does not wait for any of them.
+   */
+  nudgeAll(hostId: string, sandboxIds: readonly string[]): void {
+    const backlog = this.#backlogs.get(hostId) ?? { sandboxIds: new Set<string>(), workers: 0 };
+    for (const id of sandboxIds) backlog.sandboxIds.add(id);
+    if (backlog.sandboxIds.size > 0) this.#backlogs.set(hostId, backlog);
+    const lacking = Math.min(PUSHES_PER_HOST - backlog.workers, backlog.sandboxIds.size);
+    for (let n = 0; n < lacking; n++) void this.#workOff(hostId, backlog);
+  }
+
+  async #workOff(hostId: string, backlog: Backlog): Promise<void> {
+    backlog.workers += 1;
+    // Goes on with what is added meanwhile.
+    for (const id of backlog.sandboxIds) {
+      backlog.sandboxIds.delete(id);
+      await this.push(id);
+    }
+    backlog.workers -= 1;
+    if (backlog.workers === 0) this.#backlogs.delete(hostId);
   }
 
   /**
    * Tells the sandbox's host what it should be and writes down what it then is. Does nothing when
    * the host cannot be reached: its reconnect pushes again.
+   *
+   * While one is under way all further ones of the same sandbox are one more, which looks again: they
+   * would all push the same.
    */
   async push(sandboxId: string): Promise<void> {
     const running = this.#pushing.get(sandboxId);
-    const mine = (running ?? Promise.resolve())
-      .then(() => this.#push(sandboxId))
+    await (running ? (running.next ??= running.now.then(() => this.#begin(sandboxId))) : this.#begin(sandboxId));
+  }
+
+  #begin(sandboxId: string): Promise<void> {
+    const now = this.#push(sandboxId)
       .catch((err: unknown) => {
         const known = err instanceof RookeryError;
         this.#deps.log[known ? 'info' : 'error'](
           { sandboxId, err: known ? err.message : err },
           'a push did not get through; it will be repeated',
         );
+      })
+      .then(() => {
+        if (!pushing.next) this.#pushing.delete(sandboxId);
       });
-    this.#pushing.set(sandboxId, mine);
-    await mine;
-    if (this.#pushing.get(sandboxId) === mine) this.#pushing.delete(sandboxId);
+    const pushing: Pushing = { now };
+    this.#pushing.set(sandboxId, pushing);
+    return now;
   }
 
-  /** Waits for the pushes that are under way. */
+  /** Waits for the pushes that are under way or wait for their turn. */
   async idle(): Promise<void> {
-    while (this.#pushing.size > 0) await Promise.all(this.#pushing.values());
+    while (this.#pushing.size > 0) await Promise.all([...this.#pushing.values()].map(({ now, next }) => next ?? now));
   }
 
   /**
@@ -98,7 +140,7 @@ export class Convergence {
     const { changed, toPush, toRemove, orphans } = reconcile(hostId, rows, inventory, new Date());
     await this.#takeAll(hostId, rows, changed);
     if (toPush.length > 0) log.info({ hostId, sandboxes: toPush.length }, 'host differs from what is wanted; pushing');
-    void inBatches(toPush, PUSHES_PER_HOST, (id) => this.push(id));
+    this.nudgeAll(hostId, toPush);
     void inBatches(toRemove, PUSHES_PER_HOST, (sandbox) => this.#remove(hostId, sandbox));
     await this.#watchOrphans(hostId, orphans);
     await books.keepDigest(hostId, epoch, inventoryDigest(sandboxes));
@@ -143,6 +185,16 @@ export class Convergence {
     return taken?.transition;
   }
 
+  /** Of some sandboxes, those that a host should have running. */
+  async toRun(hostId: string, sandboxIds: readonly string[]): Promise<string[]> {
+    const asked = new Set(sandboxIds.filter((id) => isUuid(id)));
+    const rows = await this.#deps.books.forInventory(hostId, [...asked]);
+    return rows
+      .filter((row) => asked.has(row.id) && row.hostId === hostId && !row.deletedAt && !isEnded(row.status))
+      .filter(({ desiredState }) => desiredState === 'RUNNING')
+      .map(({ id }) => id);
+  }
+
   /** A host says what some of its sandboxes are; what differs from what is wanted is pushed. */
   async report(hostId: string, sandboxes: readonly ObservedSandbox[]): Promise<void> {
     for (const sandbox of sandboxes) {
@@ -157,15 +209,15 @@ export class Convergence {
    * @returns how many sandboxes that is. They are pushed without being waited for.
    */
   async converge(): Promise<number> {
-    const hostIds = this.#deps.pool.provenHostIds;
+    // Each host at its own pace: one that does not answer holds up nobody else's, and is given nothing more to do.
+    const hostIds = this.#deps.pool.provenHostIds.filter((hostId) => !this.#backlogs.has(hostId));
     if (hostIds.length === 0) return 0;
     const rows = await this.#deps.books.unsettled(hostIds, CONVERGE_BATCH);
-    // Each host at its own pace: one that does not answer holds up nobody else's.
-    for (const [, sandboxes] of Map.groupBy(rows, ({ hostId }) => hostId)) {
-      void inBatches(
-        sandboxes.filter(({ id }) => !this.#pushing.has(id)),
-        PUSHES_PER_HOST,
-        ({ id }) => this.push(id),
+    for (const [hostId, sandboxes] of Map.groupBy(rows, (row) => row.hostId)) {
+      const ids = sandboxes.map(({ id }) => id);
+      this.nudgeAll(
+        hostId,
+        ids.filter((id) => !this.#pushing.has(id)),
       );
     }
     return rows.length;
@@ -199,7 +251,7 @@ export class Convergence {
   /** What changes in the ordinary way is written together; what says something about the host as well, one by one. */
   async #takeAll(
     hostId: string,
-    rows: readonly SandboxRow[],
+    rows: readonly SandboxBook[],
     changed: ReadonlyMap<string, ObservedSandbox | Absence>,
   ): Promise<void> {
     const hasStarted = new Set(rows.filter(({ startedAt }) => startedAt !== null).map(({ id }) => id));
@@ -214,12 +266,17 @@ export class Convergence {
   /** What the host has was destroyed here: it is asked again to remove it. */
   async #remove(hostId: string, { id, generation }: { id: string; generation: number }): Promise<void> {
     const { pool, log } = this.#deps;
-    const host = await pool.find(hostId);
-    await host
-      ?.removeSandbox(id, generation, APPLY_DEADLINE_MS)
-      .catch((err: unknown) =>
-        log.warn({ hostId, sandboxId: id, err }, 'a sandbox that should be gone could not be removed'),
-      );
+    const name = `${hostId} ${id} ${generation}`;
+    if (this.#removing.has(name)) return;
+    this.#removing.add(name);
+    try {
+      const host = await pool.find(hostId);
+      await host?.removeSandbox(id, generation, APPLY_DEADLINE_MS);
+    } catch (err) {
+      log.warn({ hostId, sandboxId: id, err }, 'a sandbox that should be gone could not be removed');
+    } finally {
+      this.#removing.delete(name);
+    }
   }
 
   async #watchOrphans(hostId: string, seen: readonly ObservedSandbox[]): Promise<void> {

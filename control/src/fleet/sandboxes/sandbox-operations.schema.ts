@@ -1,7 +1,7 @@
 import { fromGlobalId, NO_SUCH_ROW } from '../../kernel/global-id.ts';
 import { NotFound, NotPermitted, UserError } from '../../kernel/user-errors.ts';
 import type { FleetBuilder } from '../builder.ts';
-import { SandboxNotPausable, SandboxNotResumable } from './sandbox-operations.service.ts';
+import { HostDraining, SandboxNotPausable, SandboxNotResumable } from './sandbox-operations.service.ts';
 import type { SandboxTypes } from './sandbox.schema.ts';
 import type { SandboxWithCursor } from './sandbox.service.ts';
 
@@ -15,9 +15,14 @@ export function addSandboxOperations(builder: FleetBuilder, { Sandbox, SandboxSt
   });
   builder.objectType(SandboxNotResumable, {
     name: 'SandboxNotResumable',
-    description: 'It has ended or is about to, or its host is being drained.',
+    description: 'It has ended or is about to.',
     interfaces: [UserError],
     fields: (t) => ({ status: t.expose('status', { type: SandboxStatus }) }),
+  });
+  builder.objectType(HostDraining, {
+    name: 'HostDraining',
+    description: 'The sandbox’s host is being drained, which would pause it again.',
+    interfaces: [UserError],
   });
   const SandboxPaused = builder.objectRef<SandboxWithCursor>('SandboxPaused').implement({
     fields: (t) => ({
@@ -58,7 +63,10 @@ export function addSandboxOperations(builder: FleetBuilder, { Sandbox, SandboxSt
       type: SandboxResumed,
       description:
         'Lets a paused sandbox run on. While the host is away the wish is kept. Asking again changes nothing.',
-      errors: { types: [NotFound, NotPermitted, SandboxNotResumable], union: { name: 'ResumeSandboxResult' } },
+      errors: {
+        types: [HostDraining, NotFound, NotPermitted, SandboxNotResumable],
+        union: { name: 'ResumeSandboxResult' },
+      },
       args: { input: t.arg({ type: ResumeSandboxInput, required: true }) },
       resolve: (_root, { input }, { viewer, services }) =>
         services.sandboxOperations.resume(viewer, fromGlobalId('Sandbox', input.sandboxId) ?? NO_SUCH_ROW),

@@ -27,6 +27,13 @@ export class SandboxNotResumable extends UserError {
   }
 }
 
+/** The sandbox's host is being drained, which would pause it again. */
+export class HostDraining extends UserError {
+  constructor() {
+    super('HOST_DRAINING', 'Its host is being drained; it can be resumed when that is over.');
+  }
+}
+
 export interface SandboxOperationsDeps {
   readonly events: FleetEvents;
   readonly hub: EventHub;
@@ -58,8 +65,7 @@ export class SandboxOperations {
   /**
    * Wants the sandbox to run. Asking again changes nothing.
    *
-   * @throws {NotFound | NotPermitted | SandboxNotResumable} also while its host is being drained: the
-   *   drain would pause it again.
+   * @throws {HostDraining | NotFound | NotPermitted | SandboxNotResumable}
    */
   async resume(viewer: Viewer | null, sandboxId: string): Promise<SandboxWithCursor> {
     return this.#wish(viewer, sandboxId, 'sandbox:resume', 'sandbox.resume_requested', resume);
@@ -82,7 +88,7 @@ export class SandboxOperations {
       await this.#transition(viewer, sandbox.id, 'sandbox.resume_requested', resume);
       await convergence.push(sandbox.id);
     } catch (error) {
-      if (!(error instanceof SandboxNotResumable)) throw error;
+      if (!(error instanceof SandboxNotResumable || error instanceof HostDraining)) throw error;
     }
     return (await sandboxes.find(viewer, sandbox.id)) ?? sandbox;
   }
@@ -117,18 +123,24 @@ type Decide = (sandbox: SandboxRow, isDraining: boolean) => Transition;
 const resume: Decide = (sandbox, isDraining) => {
   const transition = requestResume(sandbox);
   if (transition.refusal) throw new SandboxNotResumable(transition.refusal, sandbox);
-  if (isDraining && sandbox.status !== 'RUNNING') {
-    throw new SandboxNotResumable('Its host is being drained; it can be resumed when that is over.', sandbox);
-  }
+  if (isDraining && sandbox.status !== 'RUNNING') throw new HostDraining();
   return transition;
 };
 
+/** Locks the sandbox, and then its host as far as that keeps a drain from beginning meanwhile. */
 async function hostIsDraining(tx: FleetTransaction, sandboxId: string): Promise<boolean> {
+  const sandbox = await tx
+    .selectFrom('Sandbox')
+    .select('hostId')
+    .where('id', '=', sandboxId)
+    .forUpdate()
+    .executeTakeFirst();
+  if (!sandbox) return false;
   const host = await tx
     .selectFrom('Host')
-    .innerJoin('Sandbox', 'Sandbox.hostId', 'Host.id')
-    .select('Host.drainingSince')
-    .where('Sandbox.id', '=', sandboxId)
+    .select('drainingSince')
+    .where('id', '=', sandbox.hostId)
+    .forKeyShare()
     .executeTakeFirst();
   return host?.drainingSince != null;
 }

@@ -1,12 +1,16 @@
+import type DataLoader from 'dataloader';
 import { sql } from 'kysely';
 import type { Actor } from '../../kernel/viewer.ts';
-import type { FleetDatabase, FleetEvents, FleetTransaction, SandboxRow } from '../tables.ts';
-import type { OrphanSighting } from './orphan.state.ts';
-import { eventType, takeReport, type TakenReport } from '../placement/failover.ts';
+import { takeReport, type TakenReport } from '../placement/failover.ts';
 import type { Placements } from '../placement/placement.service.ts';
-import { releaseReservation, transitionSandbox } from './sandbox.record.ts';
+import type { FleetDatabase, FleetEvents, SandboxRow } from '../tables.ts';
+import { InventoryLoaders } from './inventory.loaders.ts';
+import type { OrphanSighting } from './orphan.state.ts';
+import type { SandboxBook } from './reconcile.ts';
+import { reportsLoader, type HostReports, type Reports } from './report.loader.ts';
+import { transitionSandbox } from './sandbox.record.ts';
 import type { ObservedSandbox } from './sandbox.report.ts';
-import { ENDED_STATUSES, observe, type Absence, type Transition } from './sandbox.state.ts';
+import { ENDED_STATUSES, type Absence, type Transition } from './sandbox.state.ts';
 
 /** The pure decision on one row. */
 export type Decide = (row: SandboxRow) => Transition;
@@ -18,8 +22,11 @@ export type Decide = (row: SandboxRow) => Transition;
 export interface SandboxBooks {
   find(sandboxId: string): Promise<SandboxRow | undefined>;
   /** The host's rows, and whatever else is known of the given sandboxes: deleted ones, those of other hosts. */
-  forInventory(hostId: string, sandboxIds: readonly string[]): Promise<SandboxRow[]>;
-  /** Sandboxes on these hosts that are not yet what they should be. */
+  forInventory(hostId: string, sandboxIds: readonly string[]): Promise<SandboxBook[]>;
+  /**
+   * Sandboxes on these hosts that are not yet what they should be; when there are more than `limit`, of each host
+   * as many as of any other, and others the next time.
+   */
   unsettled(hostIds: readonly string[], limit: number): Promise<Pick<SandboxRow, 'id' | 'hostId'>[]>;
   /** See {@link transitionSandbox}. */
   transition(
@@ -31,7 +38,7 @@ export interface SandboxBooks {
   /** Writes down what a host says of one of its sandboxes; see {@link takeReport}. */
   takeReport(hostId: string, sandboxId: string, report: ObservedSandbox | Absence): Promise<TakenReport | undefined>;
   /** The same for many that have started before and have not failed: their changes say nothing about the host. */
-  takeReports(hostId: string, reports: ReadonlyMap<string, ObservedSandbox | Absence>): Promise<void>;
+  takeReports(hostId: string, reports: Reports): Promise<void>;
   /** Inventories may overtake each other; an older one than the last taken says nothing. @returns whether this one says something. */
   takeEpoch(hostId: string, epoch: number): Promise<boolean>;
   /** Last, when the rows say what the inventory said: an interrupted reconciliation is asked for again. */
@@ -43,55 +50,52 @@ export interface SandboxBooks {
   hostsWithOrphans(hostIds: readonly string[], firstSeenBefore: Date): Promise<string[]>;
 }
 
-/** Rows changed in one transaction; more holds more row locks at once and blocks the process for longer while their events are made. */
-const BATCH = 200;
-
 /** The books in PostgreSQL. */
 export class SandboxTables implements SandboxBooks {
   readonly #database: FleetDatabase;
   readonly #events: FleetEvents;
   readonly #placements: Placements;
+  readonly #inventories: InventoryLoaders;
+  readonly #reports: DataLoader<HostReports, void>;
 
   constructor(deps: { database: FleetDatabase; events: FleetEvents; placements: Placements }) {
     this.#database = deps.database;
     this.#events = deps.events;
     this.#placements = deps.placements;
+    this.#inventories = new InventoryLoaders(deps.database);
+    this.#reports = reportsLoader(deps.events);
   }
 
   find(sandboxId: string): Promise<SandboxRow | undefined> {
     return this.#database.query.selectFrom('Sandbox').selectAll().where('id', '=', sandboxId).executeTakeFirst();
   }
 
-  forInventory(hostId: string, sandboxIds: readonly string[]): Promise<SandboxRow[]> {
-    return this.#database.query
-      .selectFrom('Sandbox')
-      .selectAll()
-      .where((eb) =>
-        eb.or([
-          eb.and([eb('hostId', '=', hostId), eb('deletedAt', 'is', null)]),
-          eb('id', '=', sql<string>`any(${sandboxIds}::uuid[])`),
-        ]),
-      )
-      .execute();
+  forInventory(hostId: string, sandboxIds: readonly string[]): Promise<SandboxBook[]> {
+    return this.#inventories.books.load({ hostId, sandboxIds });
   }
 
   unsettled(hostIds: readonly string[], limit: number): Promise<Pick<SandboxRow, 'id' | 'hostId'>[]> {
-    return this.#database.query
-      .selectFrom('Sandbox')
-      .select(['id', 'hostId'])
-      .where('hostId', '=', sql<string>`any(${hostIds}::uuid[])`)
-      .where('deletedAt', 'is', null)
-      .where((eb) =>
-        eb.or([
-          eb('desiredState', '=', 'DESTROYED'),
-          eb.and([eb('desiredState', '=', 'RUNNING'), eb('status', 'in', ['PAUSED', 'RESUMING'])]),
-          eb.and([eb('desiredState', '=', 'PAUSED'), eb('status', '=', 'PAUSING')]),
-          eb.and([eb('status', 'not in', ENDED_STATUSES), eb('observedGeneration', '<', eb.ref('generation'))]),
-        ]),
-      )
-      .orderBy('id')
-      .limit(limit)
-      .execute();
+    return (
+      this.#database.query
+        .selectFrom('Sandbox')
+        .select(['id', 'hostId'])
+        .select(sql<string>`row_number() over (partition by host_id order by random())`.as('turn'))
+        .where('hostId', '=', sql<string>`any(${hostIds}::uuid[])`)
+        .where('deletedAt', 'is', null)
+        .where((eb) =>
+          eb.or([
+            eb('desiredState', '=', 'DESTROYED'),
+            eb.and([eb('desiredState', '=', 'RUNNING'), eb('status', 'in', ['PAUSED', 'RESUMING'])]),
+            eb.and([eb('desiredState', '=', 'PAUSED'), eb('status', '=', 'PAUSING')]),
+            eb.and([eb('status', 'not in', ENDED_STATUSES), eb('observedGeneration', '<', eb.ref('generation'))]),
+          ]),
+        )
+        // Of a thousand hosts with trouble, and of a thousand sandboxes of one, it must not be the same ones every time.
+        .orderBy('turn')
+        .orderBy(sql`random()`)
+        .limit(limit)
+        .execute()
+    );
   }
 
   transition(actor: Actor, sandboxId: string, type: string | ((row: SandboxRow) => string), decide: Decide) {
@@ -104,62 +108,20 @@ export class SandboxTables implements SandboxBooks {
     );
   }
 
-  async takeReports(hostId: string, reports: ReadonlyMap<string, ObservedSandbox | Absence>): Promise<void> {
-    const all = [...reports.keys()];
-    for (let start = 0; start < all.length; start += BATCH) {
-      const ids = all.slice(start, start + BATCH);
-      await this.#events.transaction(`host:${hostId}`, async (tx, record) => {
-        const rows = await tx
-          .selectFrom('Sandbox')
-          .selectAll()
-          .where('id', 'in', ids)
-          // A host may speak of its own sandboxes only.
-          .where('hostId', '=', hostId)
-          // In one order, so that whoever else locks several cannot lock us out.
-          .orderBy('id')
-          .forUpdate()
-          .execute();
-        const now = new Date();
-        const released: SandboxRow[] = [];
-        for (const [changes, group] of grouped(rows, (row) => observe(row, reports.get(row.id) as Absence, now))) {
-          const changed = await write(tx, group, changes);
-          await record(
-            changed.map((row) => ({
-              subject: 'SANDBOX',
-              change: row.deletedAt === null ? 'UPDATED' : 'DELETED',
-              type: eventType(row),
-              row,
-            })),
-          );
-          if (changes.holdsReservation === false) released.push(...group.filter((row) => row.holdsReservation));
-        }
-        // After all sandboxes are locked: everybody else locks a sandbox first and its host second.
-        for (const row of released) await releaseReservation(tx, record, row);
-      });
-    }
+  takeReports(hostId: string, reports: Reports): Promise<void> {
+    return this.#reports.load({ hostId, reports });
   }
 
-  async takeEpoch(hostId: string, epoch: number): Promise<boolean> {
-    const { numUpdatedRows } = await this.#database.query
-      .updateTable('HostLease')
-      .set({ inventoryEpoch: epoch })
-      .where('hostId', '=', hostId)
-      .where('inventoryEpoch', '<=', epoch)
-      .executeTakeFirst();
-    return numUpdatedRows > 0n;
+  takeEpoch(hostId: string, epoch: number): Promise<boolean> {
+    return this.#inventories.epochs.load({ hostId, epoch });
   }
 
-  async keepDigest(hostId: string, epoch: number, digest: string): Promise<void> {
-    await this.#database.query
-      .updateTable('HostLease')
-      .set({ inventoryDigest: digest })
-      .where('hostId', '=', hostId)
-      .where('inventoryEpoch', '=', epoch)
-      .execute();
+  keepDigest(hostId: string, epoch: number, digest: string): Promise<void> {
+    return this.#inventories.digests.load({ hostId, epoch, digest });
   }
 
   orphansOf(hostId: string): Promise<OrphanSighting[]> {
-    return this.#database.query.selectFrom('Orphan').selectAll().where('hostId', '=', hostId).execute();
+    return this.#inventories.orphans.load(hostId);
   }
 
   async keepOrphans(hostId: string, sightings: readonly OrphanSighting[]): Promise<void> {
@@ -185,35 +147,4 @@ export class SandboxTables implements SandboxBooks {
       .execute();
     return rows.map(({ hostId }) => hostId);
   }
-}
-
-/** Rows that change in the same way are written by one statement: of a host that returns, nearly all are. */
-function grouped(rows: readonly SandboxRow[], decide: Decide): [Transition['changes'], SandboxRow[]][] {
-  const groups = new Map<string, [Transition['changes'], SandboxRow[]]>();
-  for (const row of rows) {
-    const { changes } = decide(row);
-    if (Object.keys(changes).length === 0) continue;
-    const key = JSON.stringify(changes);
-    const group = groups.get(key);
-    if (group) group[1].push(row);
-    else groups.set(key, [changes, [row]]);
-  }
-  return [...groups.values()];
-}
-
-function write(
-  tx: FleetTransaction,
-  rows: readonly SandboxRow[],
-  changes: Transition['changes'],
-): Promise<SandboxRow[]> {
-  return tx
-    .updateTable('Sandbox')
-    .set(({ eb }) => ({ ...changes, revision: eb('revision', '+', 1) }))
-    .where(
-      'id',
-      'in',
-      rows.map(({ id }) => id),
-    )
-    .returningAll()
-    .execute();
 }

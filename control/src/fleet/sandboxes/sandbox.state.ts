@@ -319,6 +319,30 @@ export function relocate(state: SandboxState, hasPlace: boolean): Transition {
   };
 }
 
+/** Of a sandbox that was given up; see {@link giveUp}. */
+export const UNCONFIRMED_REASON =
+  'Its host did not say in time whether it has started it. Whatever it may have started of it is removed.';
+
+/** Whether it waits for its host, which can be heard, to say of it for the first time. */
+export const isUnconfirmed = (state: SandboxState): boolean =>
+  state.observedGeneration === 0 &&
+  state.desiredState !== 'DESTROYED' &&
+  state.deletedAt === null &&
+  state.status !== 'MISSING' &&
+  !isEnded(state.status);
+
+/**
+ * Its host has not said for too long whether it has started it. Not tried elsewhere: the host may have
+ * started it all the same, and nothing may live on two hosts. What it then runs is an orphan.
+ */
+export function giveUp(state: SandboxState): Transition {
+  if (!isUnconfirmed(state)) return nothing;
+  return {
+    changes: { status: 'ERROR', statusReason: UNCONFIRMED_REASON, holdsReservation: false },
+    push: false,
+  };
+}
+
 /** The host cannot do what it was told: said where people look, until it can. */
 export function noteTrouble(state: SandboxState, reason: string): Transition {
   const onTheWay = (['PENDING', 'STARTING', 'PAUSING', 'RESUMING'] as SandboxStatus[]).includes(state.status);

@@ -1,5 +1,6 @@
 import type { Logger } from '@rookery/wire/log.ts';
-import type { Enrolment, Machine } from '../enrolment/enrolment.service.ts';
+import type { Machine } from '../enrolment/enrolment.rows.ts';
+import type { Enrolment } from '../enrolment/enrolment.service.ts';
 import type { Claimant, TunnelBooks, TunnelFacts } from './tunnel.books.ts';
 
 /** An agent process that has dialled a tunnel. */

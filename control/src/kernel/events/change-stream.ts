@@ -97,6 +97,14 @@ export class ChangeStream<Row extends { id: string }> implements AsyncIterableIt
   async #readOn(): Promise<void> {
     const { hub, wants, revive } = this.#options;
     const events = await hub.read(this.#position);
+    const isBehind = events.length === 0 && hub.position > this.#position;
+    // Positions are dense, so this reader was so slow that what it was to read next is gone.
+    const hasGap = events.length > 0 && events[0]?.position !== this.#position + 1;
+    if (isBehind || hasGap) {
+      const before = this.#position;
+      await this.#resetIfPruned();
+      if (isBehind || this.#position !== before) return;
+    }
     if (events.length === 0) return this.#wait();
     for (const event of events) {
       const position = event.position as number;

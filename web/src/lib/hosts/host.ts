@@ -29,6 +29,7 @@ const conditionLabels: Readonly<Record<string, string>> = {
   MEMORY_PRESSURE: 'Memory pressure',
   NOT_REGISTERED: 'Not registered yet',
   NO_RUNTIME: 'No runtime',
+  SANDBOX_RECORD_DAMAGED: 'Sandbox record damaged',
   TUNNEL_DOWN: 'Tunnel down',
   VERSION_SKEW: 'Version skew',
 };

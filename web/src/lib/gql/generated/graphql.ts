@@ -194,7 +194,9 @@ export type HostConditionType =
   | 'MEMORY_PRESSURE'
   | 'NOT_REGISTERED'
   | 'NO_RUNTIME'
-  | 'TUNNEL_DOWN';
+  | 'SANDBOX_RECORD_DAMAGED'
+  | 'TUNNEL_DOWN'
+  | 'VERSION_SKEW';
 
 /** PLATFORM: run by the platform, for every team. BYOC: brought by a team, for itself. */
 export type HostKind =
@@ -502,6 +504,7 @@ export type DrainHostMutationVariables = Exact<{
 
 export type DrainHostMutation = { drainHost:
     | { __typename: 'DrainInProgress', message: string }
+    | { __typename: 'HostBeingDeleted', message: string }
     | { __typename: 'HostDrainStarted' }
     | { __typename: 'InvalidInput', message: string }
     | { __typename: 'NotFound', message: string }
@@ -617,6 +620,7 @@ export type ResumeSandboxMutationVariables = Exact<{
 
 
 export type ResumeSandboxMutation = { resumeSandbox:
+    | { __typename: 'HostDraining', message: string }
     | { __typename: 'NotFound', message: string }
     | { __typename: 'NotPermitted', message: string }
     | { __typename: 'SandboxNotResumable', message: string }
