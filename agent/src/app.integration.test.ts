@@ -145,6 +145,7 @@ describe('an agent', () => {
       ]);
     }
     expect(events).toEqual([
+      ['STARTED', null, null],
       ['STDOUT', 'hi\n', null],
       ['EXIT', null, 0],
     ]);
