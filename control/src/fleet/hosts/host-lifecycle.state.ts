@@ -11,7 +11,7 @@ import type { HostFacts, HostKind } from './host.state.ts';
  */
 
 /** The part of a host's row that its lifecycle reads and writes. */
-export interface HostState extends Omit<HostFacts, 'runtimeName' | 'agentConditions'> {
+export interface HostState extends Omit<HostFacts, 'runtimeName' | 'agentVersion' | 'agentConditions'> {
   readonly kind: HostKind;
   readonly registeredAt: Date | null;
   readonly deletedAt: Date | null;
@@ -134,7 +134,7 @@ export function observeHost(host: HostState, seen: HostObservation, now: Date): 
     case 'DRAIN_ENDED':
       return onlyChanged(host, { drainingSince: null });
     case 'DELETION_FINISHED':
-      return onlyChanged(host, { deletedAt: now, tunnelReplica: null, drainingSince: null });
+      return { changes: { deletedAt: now, drainingSince: null, tunnelReplica: null } };
   }
 }
 
