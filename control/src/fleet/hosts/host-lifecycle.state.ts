@@ -115,14 +115,15 @@ export function observeHost(host: HostState, seen: HostObservation, now: Date): 
     case 'SILENT':
       return host.status === 'ONLINE' ? { changes: { status: 'UNREACHABLE' } } : nothing;
     case 'TUNNEL_UP':
-      return host.leftAt ? nothing : onlyChanged(host, { tunnelReplica: seen.replicaId });
+      // Which of two agents is the host is for its owner to say: until then neither is reached.
+      return host.leftAt || host.quarantinedAt ? nothing : onlyChanged(host, { tunnelReplica: seen.replicaId });
     case 'TUNNEL_DOWN':
       // One that another replica took over in the meantime is left alone.
       return host.tunnelReplica === seen.replicaId ? { changes: { tunnelReplica: null } } : nothing;
     case 'LEFT':
       return onlyChanged(host, { status: 'UNREACHABLE', leftAt: host.leftAt ?? now, tunnelReplica: null });
     case 'CLONED':
-      return host.quarantinedAt ? nothing : { changes: { quarantinedAt: now } };
+      return host.quarantinedAt ? nothing : onlyChanged(host, { quarantinedAt: now, tunnelReplica: null });
     case 'BYOC_DISABLED':
       return host.kind === 'PLATFORM' || host.byocDisabledAt ? nothing : { changes: { byocDisabledAt: now } };
     case 'BYOC_ENABLED':
