@@ -46,6 +46,8 @@ export interface TestControl extends AsyncDisposable {
   /** The number that was granted last; undefined: any is. */
   lastSequence: number | undefined;
   refuseGoodbye: boolean;
+  /** Of the newest report that it says it has taken. */
+  knownEpoch: number;
   /** Refuses registrations of machines that say which host they are, as another control plane does. */
   refuseClaims: boolean;
   /** Signs that a host was deleted; by a key of its own unless one is given. */
@@ -160,7 +162,7 @@ export async function newTestControl(): Promise<TestControl> {
     },
     reportSandboxes({ input }: { input: Record<string, unknown> }) {
       heard.reports.push(input);
-      return { epoch: input['epoch'] };
+      return { epoch: Math.max(Number(input['epoch']), control.knownEpoch) };
     },
   };
 
@@ -248,6 +250,7 @@ export async function newTestControl(): Promise<TestControl> {
     refuseRefresh: undefined,
     lastSequence: undefined,
     refuseGoodbye: false,
+    knownEpoch: 0,
     refuseClaims: false,
     signDeletion: (hostId, by = signer) => {
       const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');

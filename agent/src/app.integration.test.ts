@@ -171,6 +171,20 @@ describe('an agent', () => {
     expect(control.tunnelsOpened).toBe(1);
   });
 
+  it('whose state directory is an older copy goes on above what control knows of it, and reports again', async () => {
+    control.nextHeartbeatMs = 250;
+    control.knownEpoch = 1_000_000;
+    control.wantInventory = true;
+    await (
+      await start()
+    ).online;
+    await vi.waitFor(() => expect(control.heard.reports).not.toEqual([]), 10_000);
+    control.wantInventory = false;
+    await vi.waitFor(() => expect(Number(control.heard.reports.at(-1)?.['epoch'])).toBeGreaterThan(1_000_000), 10_000);
+    expect(control.heard.reports.at(-1)).toMatchObject({ full: true });
+    expect((await inventory()).epoch).toBeGreaterThan(1_000_000);
+  });
+
   it('reports changes at once, and everything when control wants the inventory', async () => {
     await (
       await start()

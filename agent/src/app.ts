@@ -175,6 +175,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
           watch?.heard();
           online.heartbeat();
         },
+        exceedEpoch: (known) => epoch.exceed(known),
         spread,
         log: log.child({ part: 'channel' }),
       }),

@@ -58,8 +58,9 @@ export class AgentModel {
   /** What control has said last, as far as this process knows. */
   #lastSequence = 0;
   /** What the process has, beyond that. */
-  received: Held | undefined;
-  outstanding: { readonly call: number; readonly sequence: number } | undefined;
+  received: (Held & { readonly token: string | undefined }) | undefined;
+  /** `token`: what it registers with. */
+  outstanding: { readonly call: number; readonly sequence: number; readonly token: string | undefined } | undefined;
   token: string | undefined;
   /** The token that it registered with, as a boot script or a shell's history has it. */
   spentToken: string | undefined;
@@ -163,23 +164,24 @@ export class World {
     const [taken] = this.answers.splice(index, 1);
     const agent = agents.find(({ outstanding }) => taken && outstanding?.call === taken.call);
     if (!agent?.outstanding || !taken) return;
-    const { sequence } = agent.outstanding;
+    const { sequence, token } = agent.outstanding;
     agent.outstanding = undefined;
     this.taken = taken.answer;
     if ('lastSequence' in taken.answer) agent.follow(taken.answer.lastSequence);
     // A token that is no good is forgotten where there are credentials to go on with.
     if ('refused' in taken.answer && agent.saved) agent.token = undefined;
     if (!('issued' in taken.answer)) return;
-    agent.received = taken.answer.issued;
+    agent.received = { ...taken.answer.issued, token };
     agent.follow(sequence);
   }
 
   /** What was received is on disk, and used only from now on. */
   persist(agent: AgentModel): void {
     if (!agent.received) return;
-    agent.save(agent.received);
+    const { token, ...held } = agent.received;
+    agent.save(held);
     agent.received = undefined;
-    agent.spentToken = agent.token ?? agent.spentToken;
+    agent.spentToken = token ?? agent.spentToken;
     agent.token = undefined;
   }
 
@@ -206,7 +208,10 @@ export class World {
 
   #send(agent: AgentModel, message: Message): void {
     const call = ++this.#calls;
-    if (message.kind !== 'use') agent.outstanding = { call, sequence: message.body.sequence };
+    if (message.kind !== 'use') {
+      const token = message.kind === 'register' ? message.body.token : undefined;
+      agent.outstanding = { call, sequence: message.body.sequence, token };
+    }
     this.requests.push({ message, call });
   }
 }

@@ -55,7 +55,7 @@ export class Site {
     this.fleet = new Fleet(api);
   }
 
-  /** @param settings of control, beside those that make everything happen soon. */
+  /** @param settings of control, beside or instead of what these stories have. */
   static async start(story: Story, settings: Readonly<Record<string, string>> = {}): Promise<Site> {
     const split = await SplitRookery.start(story, {
       ROOKERY_HOST_TOKEN_SECONDS: String(TOKEN_SECONDS),

@@ -32,6 +32,8 @@ export interface ChannelDeps {
   readonly instance: string;
   /** A heartbeat was acknowledged. */
   readonly onAck: () => void;
+  /** Control has news of us with this epoch. Says whether it was above ours, which it then is no more. */
+  readonly exceedEpoch: (known: number) => boolean;
   /** Told what control asks for. */
   readonly spread: ReconnectSpread;
   readonly log: Logger;
@@ -49,6 +51,8 @@ export class ControlChannel implements AsyncDisposable {
   #session: ControlSession | undefined;
   #flush: NodeJS.Timeout | undefined;
   #reporting: Promise<void> | undefined;
+  /** Control has not taken what was reported, for it was older than what it knows. */
+  #isBehind = false;
 
   constructor(deps: ChannelDeps) {
     this.#deps = deps;
@@ -161,8 +165,10 @@ export class ControlChannel implements AsyncDisposable {
           this.#deps.log.info({ nextHeartbeatMs: ack.nextHeartbeatMs }, 'the agent channel is up');
         }
         this.#deps.onAck();
-        if (ack.wantInventory) this.#report(true);
-        else if (this.#changed.size > 0) this.#report(false);
+        if (ack.wantInventory || this.#isBehind) {
+          this.#isBehind = false;
+          this.#report(true);
+        } else if (this.#changed.size > 0) this.#report(false);
         await pause(Math.min(Math.max(ack.nextHeartbeatMs, MIN_HEARTBEAT_MS), MAX_HEARTBEAT_MS), gone.signal);
       } catch (error) {
         return endOfBeat(error);
@@ -201,9 +207,11 @@ export class ControlChannel implements AsyncDisposable {
     // A removed sandbox is in no partial report: control sees it by the digest, or asked for it itself.
     if (!full && chosen.length === 0) return;
     try {
-      await session.run<ReportSandboxesMutation, ReportSandboxesMutationVariables>(REPORT_SANDBOXES, {
+      const ack = await session.run<ReportSandboxesMutation, ReportSandboxesMutationVariables>(REPORT_SANDBOXES, {
         input: { instance: this.#deps.instance, epoch, full, sandboxes: chosen },
       });
+      // With the next heartbeat and not at once: nobody can make it a loop.
+      this.#isBehind ||= this.#deps.exceedEpoch(ack.reportSandboxes.epoch);
     } catch (err) {
       for (const id of taken) this.#changed.add(id);
       this.#deps.log.warn({ err }, 'sandboxes could not be reported; they go with the next heartbeat');

@@ -68,6 +68,7 @@ describe('a fleet whose channels break at once', () => {
           inventory: () => ({ epoch: 1, bootId: 'boot', digest: '', sandboxes: [] }),
           instance: 'agent',
           onAck: () => {},
+          exceedEpoch: () => false,
           spread: new ReconnectSpread(),
           log: silentLogger(),
         }),

@@ -5,7 +5,7 @@ export interface ControlLossDeps {
   /** Silence of control after which the policy applies, in ms; counted from the start if it was never heard. */
   readonly graceMs: number;
   readonly policy: 'pause' | 'keep';
-  readonly supervisor: Pick<SandboxSupervisor, 'holdAll' | 'releaseAll' | 'held'>;
+  readonly supervisor: Pick<SandboxSupervisor, 'holdAll' | 'releaseAll' | 'endHolds'>;
   /**
    * Of some sandboxes, those that control wants running: it may have paused or destroyed some while it could not be
    * heard. Asked again with the next heartbeat when it fails. Default: all.
@@ -65,7 +65,7 @@ export class ControlLossWatch implements AsyncDisposable {
   async #release(): Promise<void> {
     const { supervisor, toRun, log } = this.#deps;
     if (!toRun) return supervisor.releaseAll();
-    const { held } = supervisor;
+    const held = supervisor.endHolds();
     if (held.length === 0) return;
     try {
       const wanted = await toRun(held);

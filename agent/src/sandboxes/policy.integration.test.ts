@@ -8,6 +8,7 @@ import { status } from '../host/status.ts';
 import { fixedRuntime } from '../runtime/runtime-finder.ts';
 import { SimulatedRuntime } from '../runtime/simulated-runtime.ts';
 import { createStateDir, removeUnfinishedWrites, type StateDir } from '../state-dir/state-dir.ts';
+import { ControlLossWatch } from './control-loss.ts';
 import { EpochCounter, SandboxStore } from './sandbox.store.ts';
 import { SandboxSupervisor } from './sandbox.supervisor.ts';
 import { Tombstones } from './tombstones.ts';
@@ -54,6 +55,23 @@ describe('a pause by policy that could not be written down', () => {
     await rename(elsewhere(), state.sandboxes);
     await supervisor.observeAll();
     expect(await runtime.state('box')).toBe('paused');
+  });
+
+  it('is forgotten when control is back before anything was paused', async () => {
+    await using watch = new ControlLossWatch({
+      graceMs: 600_000,
+      policy: 'pause',
+      supervisor,
+      toRun: async (ids) => new Set(ids),
+      log: silentLogger(),
+    });
+    watch.refused();
+    await supervisor.observeAll();
+    watch.accepted();
+    watch.heard();
+    await rename(elsewhere(), state.sandboxes);
+    await supervisor.observeAll();
+    expect(await runtime.state('box')).toBe('running');
   });
 
   it('is forgotten when control was heard again meanwhile', async () => {

@@ -150,6 +150,18 @@ export class EpochCounter {
       .finally(() => (this.#isReserving = false));
   }
 
+  /**
+   * Goes on above what control knows of us; a state directory that is an older copy of itself is below it.
+   *
+   * @returns whether it was.
+   */
+  exceed(known: number): boolean {
+    if (!Number.isSafeInteger(known) || known <= this.#value) return false;
+    this.#value = known;
+    this.advance();
+    return true;
+  }
+
   async #reserve(): Promise<void> {
     const next = this.#value + EPOCH_BLOCK;
     await writeFileAtomic(this.#path, String(next));

@@ -220,10 +220,10 @@ describe('sandboxes that were paused because control was lost', () => {
     watch.accepted();
     watch.heard();
     await are(['running', 'paused']);
-    await vi.waitFor(() => expect(supervisor.held).toEqual([unwanted]), PATIENCE);
+    await vi.waitFor(() => expect(supervisor.endHolds()).toEqual([unwanted]), PATIENCE);
     // Its word comes by the tunnel.
     expect(await supervisor.apply({ ...spec, id: unwanted }, 'PAUSED', 2)).toMatchObject({ status: 'PAUSED' });
-    await vi.waitFor(() => expect(supervisor.held).toEqual([]), PATIENCE);
+    await vi.waitFor(() => expect(supervisor.endHolds()).toEqual([]), PATIENCE);
   });
 
   it('stay paused until control has said what should run', async () => {

@@ -190,16 +190,19 @@ export class SandboxSupervisor implements AsyncDisposable {
     await this.#policy.begin(this.#records.keys(), (record) => hold(record, reason, now()));
   }
 
-  /** Sandboxes that are paused by policy, or are being paused: what is worked on has perhaps not come to it yet. */
-  get held(): readonly string[] {
+  /**
+   * Begins to end pauses by policy: what has not been paused yet is not.
+   *
+   * @returns what is paused, or may be in this moment, and waits for {@link releaseAll}.
+   */
+  endHolds(): string[] {
+    void this.#policy.begin([], release);
     return [...this.#records].filter(([id, { hold: held }]) => held || !this.#queue.isIdle(id)).map(([id]) => id);
   }
 
-  /** Ends pauses by policy: what control wants running runs again. @param wanted default: all. */
-  async releaseAll(wanted?: ReadonlySet<string>): Promise<void> {
-    await this.#policy.begin(this.#records.keys(), (record) =>
-      wanted && !wanted.has(record.spec.id) ? record : release(record),
-    );
+  /** Ends pauses by policy: what control wants running runs again. @param ids default: all. */
+  async releaseAll(ids: Iterable<string> = this.#records.keys()): Promise<void> {
+    await this.#policy.begin(ids, release);
   }
 
   /** Pauses a sandbox in which nothing has happened for its timeout, and journals that it did. */

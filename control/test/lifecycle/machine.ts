@@ -31,7 +31,7 @@ export class Machine {
   /** What it was told and has not got yet. */
   readonly #late: (() => Promise<unknown>)[] = [];
   readonly #disk = new Map<string, SandboxRecord>();
-  readonly #removed = new Map<string, number>();
+  readonly #tombstones = new Map<string, number>();
   readonly #changed = new Set<string>();
   readonly #onRemove: (machine: Machine, sandboxId: string) => void;
   #containers = new SimulatedRuntime();
@@ -127,8 +127,9 @@ export class Machine {
     this.#supervisor = new SandboxSupervisor({
       store: store as never,
       tombstones: {
-        of: (id) => this.#removed.get(id),
-        bury: async (id, generation) => void this.#removed.set(id, Math.max(generation, this.#removed.get(id) ?? 0)),
+        of: (id) => this.#tombstones.get(id),
+        bury: async (id, generation) =>
+          void this.#tombstones.set(id, Math.max(generation, this.#tombstones.get(id) ?? 0)),
       },
       epoch: epoch as never,
       finder: { find: () => Promise.resolve({ runtime: this.#runtime() }) },

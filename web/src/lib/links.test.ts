@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isAdminPath, links, safeTarget } from './links.ts';
+import { isAdminPath, isFleetPath, links, safeTarget } from './links.ts';
 
 describe('links', () => {
   it('keep ids opaque', () => {
@@ -27,5 +27,9 @@ describe('links', () => {
       false,
       false,
     ]);
+  });
+
+  it('tell pages about hosts and sandboxes from others', () => {
+    expect(['/hosts', '/sandboxes/x', '/hostsworth', '/team'].map(isFleetPath)).toEqual([true, true, false, false]);
   });
 });

@@ -18,11 +18,17 @@ export const links = {
   adminTeams: () => '/admin/teams',
   adminUsers: () => '/admin/users',
   adminAudit: () => '/admin/audit',
+  adminHealth: () => '/admin/health',
 } as const;
 
 /** Whether a path is of the admin section. */
 export function isAdminPath(pathname: string): boolean {
   return pathname === links.admin() || pathname.startsWith(`${links.admin()}/`);
+}
+
+/** Whether a path is about hosts or sandboxes, whose statuses depend on how well control hears them. */
+export function isFleetPath(pathname: string): boolean {
+  return [links.hosts(), links.sandboxes()].some((page) => pathname === page || pathname.startsWith(`${page}/`));
 }
 
 /**

@@ -237,7 +237,12 @@ export function agentChannelSchema(): GraphQLSchema {
       }),
     });
   const ReportSandboxesAck = builder.objectRef<{ epoch: number }>('ReportSandboxesAck').implement({
-    fields: (t) => ({ epoch: t.exposeFloat('epoch') }),
+    fields: (t) => ({
+      epoch: t.exposeFloat('epoch', {
+        description:
+          'The newest that control knows of. An agent that is below it, because its state directory is an older copy, goes on above it and reports again.',
+      }),
+    }),
   });
 
   builder.queryType({
@@ -306,14 +311,17 @@ export function agentChannelSchema(): GraphQLSchema {
         args: { input: t.arg({ type: ReportSandboxesInput, required: true }) },
         resolve: async (_root, { input }, context) => {
           const { hostId } = authenticated(context);
-          const { convergence, tunnels } = context.services;
+          const { convergence, heartbeats, tunnels } = context.services;
           const { epoch, full } = input;
           const hearing = await tunnels.hearing(hostId, instanceSchema.parse(input.instance));
           if (hearing !== 'HEARD') throw new RookeryError('CONFLICT', NOT_HEARD[hearing]);
           const sandboxes = input.sandboxes.map((sandbox) => observedSandboxSchema.parse({ ...sandbox, epoch }));
-          if (full) await convergence.reconcile(hostId, { epoch, sandboxes });
-          else await convergence.report(hostId, sandboxes);
-          return { epoch: input.epoch };
+          if (!full) {
+            await convergence.report(hostId, sandboxes);
+            return { epoch };
+          }
+          await convergence.reconcile(hostId, { epoch, sandboxes });
+          return { epoch: Math.max(epoch, await heartbeats.newestEpoch(hostId)) };
         },
       }),
     }),

@@ -1,5 +1,6 @@
 import type { Logger } from '@rookery/wire/log.ts';
 import { sql } from 'kysely';
+import DataLoader from 'dataloader';
 import { LRUCache } from 'lru-cache';
 import { RookeryError } from '@rookery/wire/errors.ts';
 import type { HostPresence } from '../hosts/host-presence.service.ts';
@@ -55,6 +56,9 @@ export class Heartbeats {
   /** What each host said of itself last on this process, to notice a change without asking the database. */
   readonly #described = new LRUCache<string, { said: string; at: number }>({ max: DESCRIPTIONS_KEPT });
 
+  /** One statement for hosts that report together, as they do after a restart. */
+  readonly #epochs = new DataLoader((hostIds: readonly string[]) => this.#newestEpochs(hostIds), { cache: false });
+
   constructor(deps: HeartbeatsDeps) {
     this.#deps = deps;
   }
@@ -85,9 +89,23 @@ export class Heartbeats {
     return answer.promise;
   }
 
+  /** The newest epoch of which control has taken news of a host. */
+  newestEpoch(hostId: string): Promise<number> {
+    return this.#epochs.load(hostId);
+  }
+
   /** The host is gone; a new one with its id starts afresh. */
   forget(hostId: string): void {
     this.#described.delete(hostId);
+  }
+
+  async #newestEpochs(hostIds: readonly string[]): Promise<number[]> {
+    const { rows } = await sql<{ hostId: string; epoch: string }>`
+      select lease.host_id as "hostId", greatest(lease.inventory_epoch,
+        (select max(observed_epoch) from sandboxes where sandboxes.host_id = lease.host_id)) as epoch
+      from host_leases as lease where lease.host_id = any(${[...hostIds]}::uuid[])`.execute(this.#deps.database.query);
+    const known = new Map(rows.map(({ hostId, epoch }) => [hostId, Number(epoch)]));
+    return hostIds.map((hostId) => known.get(hostId) ?? 0);
   }
 
   async #describe(hostId: string, specs: HostSpecs): Promise<void> {

@@ -19,8 +19,8 @@ import {
 } from '../sandboxes/sandbox.state.ts';
 import type { FleetDatabase, FleetEvents, HostDrainRow } from '../tables.ts';
 import { HostBeingDeleted } from '../enrolment/host-token.service.ts';
-import { DRAIN_POLICIES, drainProgress, isSettled, type DrainPolicy } from './host-drain.state.ts';
 import { requestHost } from './host-lifecycle.state.ts';
+import { DRAIN_POLICIES, drainProgress, isSettled, type DrainPolicy } from './host-drain.state.ts';
 import type { HostWithCursor } from './host-operations.service.ts';
 import type { HostService } from './host.service.ts';
 

@@ -45,16 +45,26 @@ const OBSERVATIONS: Record<
   HostObservation['type'],
   { dropped?: (host: HostState) => boolean; becomes: (host: HostState) => Partial<HostState> }
 > = {
-  JOINED: { becomes: ({ registeredAt }) => ({ registeredAt: registeredAt ?? NOW, quarantinedAt: null, leftAt: null }) },
+  JOINED: {
+    becomes: ({ registeredAt }) => ({
+      registeredAt: registeredAt ?? NOW,
+      quarantinedAt: null,
+      leftAt: null,
+      tunnelReplica: null,
+    }),
+  },
   HEARD: { dropped: ({ leftAt }) => leftAt !== null, becomes: () => ({ status: 'ONLINE' }) },
   SILENT: { dropped: ({ status }) => status !== 'ONLINE', becomes: () => ({ status: 'UNREACHABLE' }) },
-  TUNNEL_UP: { dropped: ({ leftAt }) => leftAt !== null, becomes: () => ({ tunnelReplica: REPLICA }) },
+  TUNNEL_UP: {
+    dropped: ({ leftAt, quarantinedAt }) => leftAt !== null || quarantinedAt !== null,
+    becomes: () => ({ tunnelReplica: REPLICA }),
+  },
   TUNNEL_DOWN: {
     dropped: ({ tunnelReplica }) => tunnelReplica === OTHER_REPLICA,
     becomes: () => ({ tunnelReplica: null }),
   },
   LEFT: { becomes: ({ leftAt }) => ({ status: 'UNREACHABLE', tunnelReplica: null, leftAt: leftAt ?? NOW }) },
-  CLONED: { becomes: ({ quarantinedAt }) => ({ quarantinedAt: quarantinedAt ?? NOW }) },
+  CLONED: { becomes: ({ quarantinedAt }) => ({ quarantinedAt: quarantinedAt ?? NOW, tunnelReplica: null }) },
   BYOC_DISABLED: {
     dropped: ({ kind }) => kind === 'PLATFORM',
     becomes: ({ byocDisabledAt }) => ({ byocDisabledAt: byocDisabledAt ?? NOW }),
@@ -73,7 +83,7 @@ const OBSERVATIONS: Record<
     becomes: () => ({ createFailures: 0, lastCreateError: null, createsFailingSince: null }),
   },
   DRAIN_ENDED: { becomes: () => ({ drainingSince: null }) },
-  DELETION_FINISHED: { becomes: () => ({ deletedAt: NOW, tunnelReplica: null, drainingSince: null }) },
+  DELETION_FINISHED: { becomes: () => ({ deletedAt: NOW, drainingSince: null, tunnelReplica: null }) },
 };
 
 const states = everyHostState();
@@ -150,7 +160,9 @@ describe('every state × every observation', () => {
         wrong((host) => {
           const next = { ...host, ...observeHost(host, observation(type), NOW).changes };
           const isKept = decided.every((field) => host[field] === null || next[field] === EARLIER);
-          const isAway = next.leftAt === null || !isSchedulable({ ...next, runtimeName: 'runc', agentConditions: [] });
+          const isAway =
+            next.leftAt === null ||
+            !isSchedulable({ ...next, runtimeName: 'runc', agentVersion: null, agentConditions: [] });
           return isKept && isAway;
         }),
       ).toEqual([]);
@@ -164,7 +176,7 @@ test('a host that fails to start sandboxes is taken out at the third in a row, w
     ...{ registeredAt: EARLIER, cordonedAt: null, leftAt: null, deletingAt: null, deletedAt: null },
     ...{ quarantinedAt: null, drainingSince: null, byocDisabledAt: null },
     ...{ createFailures: 0, lastCreateError: null, createsFailingSince: null },
-    ...{ runtimeName: 'runc', agentConditions: [] },
+    ...{ runtimeName: 'runc', agentVersion: null, agentConditions: [] },
   };
   for (let failures = 1; failures <= MAX_CREATE_FAILURES; failures++) {
     expect(isSchedulable(host)).toBe(true);

@@ -72,6 +72,15 @@ export function addHosts(
       diskUsedMb: t.exposeInt('diskUsedMb'),
     }),
   });
+  const CreatesFailing = builder.objectRef<HostRow>('HostCreatesFailing').implement({
+    description:
+      'The host has failed to start sandboxes, one after the other, and gets none until a canary has started on it.',
+    fields: (t) => ({
+      since: t.field({ type: 'DateTime', resolve: (host) => host.createsFailingSince as Date }),
+      failures: t.exposeInt('createFailures', { description: 'In a row, canaries included.' }),
+      lastError: t.exposeString('lastCreateError', { nullable: true }),
+    }),
+  });
   const DeletionPreview = builder
     .objectRef<{ affectedSandboxes: SandboxRow[]; previewDigest: string }>('HostDeletionPreview')
     .implement({
@@ -96,6 +105,12 @@ export function addHosts(
         resolve: isSchedulable,
       }),
       conditions: t.field({ type: [Condition], resolve: hostConditions }),
+      createsFailing: t.field({
+        type: CreatesFailing,
+        nullable: true,
+        description: 'The evidence behind the condition CREATES_FAILING.',
+        resolve: (host) => (host.createsFailingSince ? host : null),
+      }),
       team: t.field({
         type: Team,
         nullable: true,

@@ -1,14 +1,16 @@
-import { RookeryError } from '@rookery/wire/errors.ts';
-import { may, signedIn } from '../../kernel/authority.ts';
+import { signedIn } from '../../kernel/authority.ts';
 import { ChangeStream, withDates, type StreamItem } from '../../kernel/events/change-stream.ts';
 import type { LoopStatus } from '../../kernel/loops.ts';
 import type { FleetBuilder } from '../builder.ts';
 import type { SharedTypes } from '../shared.schema.ts';
 import type { FleetHealthRow } from '../tables.ts';
-import type { ReplicaHealth } from './fleet-health.service.ts';
+import { seesEvidence, type ReplicaHealth } from './fleet-health.service.ts';
 import { FLEET_REASONS, FLEET_STATES, type FleetReason, type FleetState } from './monitor.state.ts';
 
-/** `fleetHealth`: what the monitor thinks of the fleet and how the loops go. For platform admins. */
+/**
+ * `fleetHealth`: what the monitor thinks of the fleet. That is for everybody, because it says how far what is shown of
+ * hosts and sandboxes can be trusted; how many hosts there are and how the loops go is for platform admins.
+ */
 export function addFleetHealth(builder: FleetBuilder, { ChangeKind }: SharedTypes): void {
   const State = builder.enumType('FleetState', {
     description:
@@ -57,24 +59,44 @@ export function addFleetHealth(builder: FleetBuilder, { ChangeKind }: SharedType
       }),
       message: t.string({
         description: 'The same in a sentence.',
-        resolve: ({ state, reason, ...counts }) => sentence(state, reason, counts),
+        resolve: ({ state, reason, ...counts }, _args, { viewer }) =>
+          sentence(state, reason, seesEvidence(viewer) ? counts : null),
       }),
       since: t.expose('since', { type: 'DateTime' }),
       checkedAt: t.expose('checkedAt', {
         type: 'DateTime',
         description: 'When the monitor last looked. When that is long ago, nobody judges.',
       }),
-      heardHosts: t.exposeInt('heard', { description: 'Online and heard within a lease.' }),
-      silentHosts: t.exposeInt('silent', { description: 'Not heard for a lease, and not declared lost (yet).' }),
-      lostHosts: t.exposeInt('lost', { description: 'Declared lost not long ago: these count as silent together.' }),
-      unreachableHosts: t.exposeInt('unreachable', { description: 'All that are declared lost.' }),
+      heardHosts: t.int({
+        ...forAdmins,
+        description: `Online and heard within a lease. ${FOR_ADMINS}`,
+        resolve: ({ heard }, _args, { viewer }) => (seesEvidence(viewer) ? heard : null),
+      }),
+      silentHosts: t.int({
+        ...forAdmins,
+        description: `Not heard for a lease, and not declared lost (yet). ${FOR_ADMINS}`,
+        resolve: ({ silent }, _args, { viewer }) => (seesEvidence(viewer) ? silent : null),
+      }),
+      lostHosts: t.int({
+        ...forAdmins,
+        description: `Declared lost not long ago: these count as silent together. ${FOR_ADMINS}`,
+        resolve: ({ lost }, _args, { viewer }) => (seesEvidence(viewer) ? lost : null),
+      }),
+      unreachableHosts: t.int({
+        ...forAdmins,
+        description: `All that are declared lost. ${FOR_ADMINS}`,
+        resolve: ({ unreachable }, _args, { viewer }) => (seesEvidence(viewer) ? unreachable : null),
+      }),
       orphans: t.int({
-        description: 'Sandboxes that hosts run and nobody wants; removed when they have been seen for long enough.',
-        resolve: (_health, _args, { services }) => services.health.orphans(),
+        ...forAdmins,
+        description: `Sandboxes that hosts run and nobody wants; removed when they have been seen for long enough. ${FOR_ADMINS}`,
+        resolve: (_health, _args, { viewer, services }) => services.health.orphans(viewer),
       }),
       replicas: t.field({
         type: [Replica],
-        resolve: (_health, _args, { services }) => services.health.replicas(),
+        ...forAdmins,
+        description: FOR_ADMINS,
+        resolve: (_health, _args, { viewer, services }) => services.health.replicas(viewer),
       }),
     }),
   });
@@ -83,7 +105,7 @@ export function addFleetHealth(builder: FleetBuilder, { ChangeKind }: SharedType
     fleetHealth: t.field({
       type: Health,
       nullable: true,
-      description: 'Null for all but platform admins, and before the monitor’s first pass.',
+      description: 'Null before the monitor’s first pass.',
       resolve: (_root, _args, { viewer, services }) => services.health.read(viewer),
     }),
   }));
@@ -98,18 +120,17 @@ export function addFleetHealth(builder: FleetBuilder, { ChangeKind }: SharedType
   builder.subscriptionFields((t) => ({
     fleetHealthChanged: t.field({
       type: HealthChange,
-      description: 'Changes of state or reason. For platform admins.',
+      description: 'Changes of state or reason.',
       args: { after: t.arg.string() },
       subscribe: (_root, { after }, { viewer, services }) => {
-        if (!may(signedIn(viewer), 'platform:read', { teamId: null }))
-          throw new RookeryError('FORBIDDEN', 'Only platform admins may see the health of the fleet.');
+        const someone = signedIn(viewer);
         return new ChangeStream<FleetHealthRow>({
           hub: services.hub,
           after: after ?? undefined,
           revive: (state) => withDates<FleetHealthRow>(state, ['since', 'checkedAt']),
           wants: (event) => event.subject === 'FLEET',
           snapshot: async () => {
-            const row = await services.health.read(viewer);
+            const row = await services.health.read(someone);
             return row ? [row] : [];
           },
         });
@@ -118,6 +139,9 @@ export function addFleetHealth(builder: FleetBuilder, { ChangeKind }: SharedType
     }),
   }));
 }
+
+const FOR_ADMINS = 'Null for all but platform admins.';
+const forAdmins = { nullable: true } as const;
 
 const REASONS: Record<FleetReason, string> = {
   CONTROL_STARTED: 'control has just started',
@@ -129,13 +153,16 @@ const REASONS: Record<FleetReason, string> = {
   MASS_SILENCE: 'many hosts fell silent together',
 };
 
+/** @param counts null for who is told only what it means for them. */
 function sentence(
   state: FleetState,
   reason: FleetReason | null,
-  { heard, silent, lost }: Pick<FleetHealthRow, 'heard' | 'silent' | 'lost'>,
+  counts: Pick<FleetHealthRow, 'heard' | 'silent' | 'lost'> | null,
 ): string {
   const why = reason === null ? '' : REASONS[reason];
-  const share = `${silent + lost} of ${heard + silent + lost} hosts are silent`;
+  const share = counts
+    ? `${counts.silent + counts.lost} of ${counts.heard + counts.silent + counts.lost} hosts are silent`
+    : 'Many hosts are silent';
   switch (state) {
     case 'NORMAL':
       return 'Hosts that fall silent are declared unreachable.';

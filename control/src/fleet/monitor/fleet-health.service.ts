@@ -17,7 +17,11 @@ export interface ReplicaHealth {
   readonly loops: readonly LoopStatus[];
 }
 
-/** What the monitor thinks of the fleet, for whoever runs the platform. */
+/** Whether somebody may know how many hosts the platform has and how control's own work goes. */
+export const seesEvidence = (viewer: Viewer | null): boolean =>
+  may(signedIn(viewer), 'platform:read', { teamId: null });
+
+/** What the monitor thinks of the fleet. */
 export class FleetHealthService {
   readonly #database: FleetDatabase;
   readonly #events: FleetEvents;
@@ -27,14 +31,15 @@ export class FleetHealthService {
     this.#events = deps.events;
   }
 
-  /** The last pass of the monitor. Null for all but platform admins, and before the first pass ever. */
+  /** The last pass of the monitor, for whoever is signed in. Null before the first pass ever. */
   async read(viewer: Viewer | null): Promise<FleetHealthRow | null> {
-    if (!may(signedIn(viewer), 'platform:read', { teamId: null })) return null;
+    signedIn(viewer);
     return (await this.#database.query.selectFrom('FleetHealth').selectAll().executeTakeFirst()) ?? null;
   }
 
-  /** The control processes that live. The caller has been authorized by {@link read}. */
-  async replicas(): Promise<ReplicaHealth[]> {
+  /** The control processes that live. Null for all but platform admins. */
+  async replicas(viewer: Viewer | null): Promise<ReplicaHealth[] | null> {
+    if (!seesEvidence(viewer)) return null;
     const rows = await this.#database.query
       .selectFrom('Replica')
       .leftJoin('Leadership', 'Leadership.replicaId', 'Replica.id')
@@ -52,8 +57,9 @@ export class FleetHealthService {
     }));
   }
 
-  /** How many sandboxes hosts run that nobody wants. The caller has been authorized by {@link read}. */
-  async orphans(): Promise<number> {
+  /** How many sandboxes hosts run that nobody wants. Null for all but platform admins. */
+  async orphans(viewer: Viewer | null): Promise<number | null> {
+    if (!seesEvidence(viewer)) return null;
     const { count } = await this.#database.query
       .selectFrom('Orphan')
       .select(({ fn }) => fn.countAll().as('count'))

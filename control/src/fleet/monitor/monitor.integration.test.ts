@@ -167,13 +167,38 @@ describe('the health of the fleet', () => {
     }, DEADLINE);
   });
 
-  test('is nothing to anybody else', async () => {
+  test('is known to everybody who is signed in, its evidence to platform admins only', async () => {
     await healthIs({ state: 'OBSERVING' });
-    expect(await ask(newMember(randomUUID(), 'OWNER'))).toEqual({ data: { fleetHealth: null } });
+    for (const viewer of [newMember(randomUUID(), 'OWNER'), newMember(randomUUID())])
+      expect(await ask(viewer)).toEqual({
+        data: {
+          fleetHealth: {
+            state: 'OBSERVING',
+            reason: 'CONTROL_STARTED',
+            message: expect.stringMatching(/control has just started/),
+            since: expect.anything(),
+            checkedAt: expect.anything(),
+            heardHosts: null,
+            silentHosts: null,
+            lostHosts: null,
+            unreachableHosts: null,
+            orphans: null,
+            replicas: null,
+          },
+        },
+      });
     expect(await ask(null)).toMatchObject({ errors: [{ extensions: { code: 'UNAUTHENTICATED' } }] });
-    expect(await ask(newMember(randomUUID()), 'subscription { fleetHealthChanged { kind } }')).toMatchObject({
-      errors: [{ extensions: { code: 'FORBIDDEN' } }],
+    expect(await ask(null, 'subscription { fleetHealthChanged { kind } }')).toMatchObject({
+      errors: [{ extensions: { code: 'UNAUTHENTICATED' } }],
     });
+    const changes = (await ask(
+      newMember(randomUUID()),
+      'subscription { fleetHealthChanged { fleetHealth { state heardHosts replicas { id } } } }',
+    )) as AsyncIterableIterator<unknown>;
+    expect((await changes.next()).value).toEqual({
+      data: { fleetHealthChanged: { fleetHealth: { state: expect.any(String), heardHosts: null, replicas: null } } },
+    });
+    await changes.return?.();
   });
 
   test('names the loop that failed, and why', async () => {

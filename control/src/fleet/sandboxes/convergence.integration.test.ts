@@ -221,6 +221,21 @@ describe('what a host says', () => {
     expect(await rowOf(id)).toMatchObject({ status: 'RUNNING' });
   });
 
+  test('with an epoch of before, because its state directory is an older copy, is answered with the newest one', async () => {
+    const { id } = await created();
+    agent.epoch += 1_000;
+    const newest = agent.epoch;
+    const epochOf = async (...args: Parameters<typeof agent.report>): Promise<unknown> =>
+      ((await agent.report(...args)).result.data as { reportSandboxes?: { epoch: number } } | undefined)
+        ?.reportSandboxes?.epoch;
+    expect(await epochOf(true, [running(id, 1)], newest)).toBe(newest);
+    expect(await epochOf(true, [running(id, 1)], 5)).toBe(newest);
+    // Of one sandbox, with a higher epoch than that of the last inventory.
+    await agent.report(false, [{ ...running(id, 1), status: 'STOPPED', statusReason: 'ended' }], newest + 10);
+    expect(await epochOf(true, [running(id, 1)], newest + 5)).toBe(newest + 10);
+    expect(await epochOf(true, [{ ...running(id, 1), status: 'STOPPED' }], newest + 11)).toBe(newest + 11);
+  });
+
   test('of a container that ended by itself is shown with its reason', async () => {
     const { id } = await created();
     await agent.report(false, [{ ...running(id, 1), status: 'STOPPED', statusReason: 'Its process ended.' }]);

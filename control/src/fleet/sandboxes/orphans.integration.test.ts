@@ -110,5 +110,5 @@ test('many sandboxes that went missing with their host are back by one inventory
 test('the number of orphans is in the health of the fleet', async () => {
   agent.sandboxes.set('a', running(randomUUID(), 1));
   await agent.report(true);
-  expect(await control.fleet.services.health.orphans()).toBe(1);
+  expect(await control.fleet.services.health.orphans(newAdmin())).toBe(1);
 });

@@ -35,6 +35,18 @@ export function addSandboxes(builder: FleetBuilder, { Host, Team, Label, LabelIn
       name: t.exposeString('name'),
       status: t.expose('status', { type: SandboxStatus }),
       statusReason: t.exposeString('statusReason', { nullable: true }),
+      statusBeforeMissing: t.expose('statusBeforeMissing', {
+        type: SandboxStatus,
+        nullable: true,
+        description: 'What it was when its host was last heard; null unless it is MISSING.',
+      }),
+      missingSince: t.field({
+        type: 'DateTime',
+        nullable: true,
+        description: 'When its host was last heard; null unless it is MISSING.',
+        resolve: async ({ status, hostId }, _args, { loaders }) =>
+          status === 'MISSING' ? ((await loaders.lease.load(hostId))?.seenAt ?? null) : null,
+      }),
       pauseCause: t.expose('pauseCause', {
         type: PauseCause,
         nullable: true,

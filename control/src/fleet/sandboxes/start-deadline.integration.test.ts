@@ -99,6 +99,8 @@ describe('when a host has a thousand sandboxes that cannot be pushed', () => {
     const request = { teamId: world.teamId, hostId: on.hostId, ...size };
     for (let made = 0; made < count; made += 100)
       await Promise.all(Array.from({ length: 100 }, () => world.sandboxes.create(world.admin, request)));
+    // Whoever makes one has it pushed at once, in vain.
+    await world.quiet();
     on.isConnected = true;
   }
 
@@ -117,6 +119,7 @@ describe('when a host has a thousand sandboxes that cannot be pushed', () => {
       ...{ teamId: world.teamId, hostId: other.hostId },
       ...{ vcpus: 0.1, memoryMb: 64, diskMb: 64 },
     });
+    await world.quiet();
     other.isConnected = true;
     for (let pass = 0; pass < 5; pass++) await world.convergence.converge();
     for (let n = 0; n < 5; n++) await world.convergence.reconcile(machine.hostId, machine.inventory());

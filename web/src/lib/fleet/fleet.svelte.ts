@@ -1,9 +1,10 @@
 import type { Client } from 'graphql-ws';
 import { createContext } from 'svelte';
 import { query } from '#lib/gql/client.ts';
+import { HealthWatch } from '#lib/health/health-watch.svelte.ts';
 import { HostChangedSubscription, HostReadingsQuery, HostsQuery } from '#lib/hosts/host.operations.ts';
 import type { Host } from '#lib/hosts/host.ts';
-import { connect, type ConnectionState } from '#lib/live/connection.ts';
+import { connect, connectOnce, type ConnectionState } from '#lib/live/connection.ts';
 import { LiveCollection } from '#lib/live/live-collection.ts';
 import { follow, type FeedSource } from '#lib/live/live-feed.ts';
 import type { LiveNode } from '#lib/live/live-collection.ts';
@@ -51,6 +52,9 @@ const sandboxSource: FeedSource<Sandbox, SandboxChanged> = {
 export class Fleet {
   readonly hosts: LiveList<Host>;
   readonly sandboxes: LiveList<Sandbox>;
+  readonly health = new HealthWatch(() => this.#connection.phase === 'live');
+  /** For what must happen once: commands. A lost connection ends them, and nothing runs again by itself. */
+  readonly commands: Client;
   #connection = $state.raw<ConnectionState>({ phase: 'connecting', since: Date.now(), lastContactAt: null });
   readonly #abort = new AbortController();
   readonly #socket: Client;
@@ -74,8 +78,11 @@ export class Fleet {
       onUnauthorized,
     });
     this.#socket = client;
+    const once = connectOnce({ url: `${scheme}://${location.host}/graphql`, onUnauthorized });
+    this.commands = once.client;
     this.hosts = this.follow(hostSource, this.#abort.signal);
     this.sandboxes = this.follow(sandboxSource, this.#abort.signal);
+    this.health.follow(client, this.#abort.signal);
     const onTeam = (teamId: string | null) => this.#teamListeners.forEach((listener) => listener(teamId));
     const readCursor = async () => (await query(TeamCursorQuery, {})).teams.eventCursor;
     void watchTeams({ socket: client, readCursor, onTeam, onRightsChanged, onUnauthorized }, this.#abort.signal);
@@ -83,6 +90,7 @@ export class Fleet {
     this.#endings.push(
       () => this.#abort.abort(),
       dispose,
+      once.dispose,
       () => clearInterval(timer),
     );
   }

@@ -48,6 +48,9 @@ export const HostFields = graphql(/* GraphQL */ `
     }
     lastHeartbeatAt
     registeredAt
+    createsFailing {
+      since
+    }
     drain {
       state
       policy
@@ -102,10 +105,58 @@ export const CreateHostMutation = graphql(/* GraphQL */ `
         registrationToken
         registrationTokenExpiresAt
         joinCommand
+        warnings {
+          code
+          message
+        }
       }
       ... on UserError {
         message
         path
+      }
+    }
+  }
+`);
+
+/** What a host's credentials are worth: for its page only. */
+export const HostCredentialsQuery = graphql(/* GraphQL */ `
+  query HostCredentials($id: ID!) {
+    host(id: $id) {
+      id
+      credentials {
+        state
+        quarantineCause
+        quarantinedAt
+        holders {
+          address
+          bootId
+          machineId
+          seenAt
+        }
+      }
+    }
+  }
+`);
+
+export const RegenerateHostTokenMutation = graphql(/* GraphQL */ `
+  mutation RegenerateHostToken($input: RegenerateHostTokenInput!) {
+    regenerateHostToken(input: $input) {
+      __typename
+      ... on HostTokenRegenerated {
+        host {
+          id
+          name
+        }
+        registrationToken
+        registrationTokenExpiresAt
+        joinCommand
+        warnings {
+          code
+          message
+        }
+      }
+      ... on UserError {
+        message
       }
     }
   }

@@ -19,11 +19,14 @@ export interface ConnectionState {
   readonly lastContactAt: number | null;
 }
 
-export interface ConnectionOptions {
+export interface OnceOptions {
   readonly url: string;
-  readonly onState: (state: ConnectionState) => void;
   /** The server closed with 4401. */
   readonly onUnauthorized: () => void;
+}
+
+export interface ConnectionOptions extends OnceOptions {
+  readonly onState: (state: ConnectionState) => void;
 }
 
 export interface Connection {
@@ -44,7 +47,6 @@ export function retryDelay(attempt: number, random: () => number = Math.random):
  */
 export function connect(options: ConnectionOptions): Connection {
   let state: ConnectionState = { phase: 'connecting', since: Date.now(), lastContactAt: null };
-  let pongTimer: ReturnType<typeof setTimeout> | undefined;
 
   function move(phase: ConnectionPhase): void {
     if (phase === state.phase) return;
@@ -57,12 +59,11 @@ export function connect(options: ConnectionOptions): Connection {
     options.onState(state);
   }
 
+  const watchdog = new Watchdog(() => client.terminate());
   const client = createClient({
+    ...SOCKET,
     url: options.url,
-    lazy: true,
     lazyCloseTimeout: 3_000,
-    keepAlive: PING_EVERY_MS,
-    connectionAckWaitTimeout: 10_000,
     retryAttempts: Number.POSITIVE_INFINITY,
     shouldRetry: (reason) => closeCode(reason) !== CLOSED_UNAUTHORIZED,
     retryWait: (attempt) => new Promise((resolve) => setTimeout(resolve, retryDelay(attempt))),
@@ -72,16 +73,9 @@ export function connect(options: ConnectionOptions): Connection {
         move('live');
       },
       message: heard,
-      ping: (received) => {
-        if (received) return;
-        clearTimeout(pongTimer);
-        pongTimer = setTimeout(() => client.terminate(), PONG_WITHIN_MS);
-      },
-      pong: (received) => {
-        if (received) clearTimeout(pongTimer);
-      },
+      ...watchdog.listeners,
       closed: (event) => {
-        clearTimeout(pongTimer);
+        watchdog.rest();
         if (closeCode(event) === CLOSED_UNAUTHORIZED) options.onUnauthorized();
         else move('reconnecting');
       },
@@ -89,15 +83,65 @@ export function connect(options: ConnectionOptions): Connection {
     },
   });
 
+  return closable(client, watchdog);
+}
+
+/**
+ * A socket that does not come back by itself: what goes through it must not happen twice. It is opened when something
+ * is subscribed to; when it is lost, that fails, and the next subscription opens another.
+ */
+export function connectOnce({ url, onUnauthorized }: OnceOptions): Connection {
+  const watchdog = new Watchdog(() => client.terminate());
+  const client = createClient({
+    ...SOCKET,
+    url,
+    // Long enough for the next command to find it open.
+    lazyCloseTimeout: 30_000,
+    retryAttempts: 0,
+    on: {
+      ...watchdog.listeners,
+      closed: (event) => {
+        watchdog.rest();
+        if (closeCode(event) === CLOSED_UNAUTHORIZED) onUnauthorized();
+      },
+    },
+  });
+  return closable(client, watchdog);
+}
+
+const SOCKET = { lazy: true, keepAlive: PING_EVERY_MS, connectionAckWaitTimeout: 10_000 } as const;
+
+/** Ends a socket whose other side does not answer pings. */
+class Watchdog {
+  #pongTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(readonly bite: () => void) {}
+
+  readonly listeners = {
+    ping: (received: boolean): void => {
+      if (received) return;
+      clearTimeout(this.#pongTimer);
+      this.#pongTimer = setTimeout(this.bite, PONG_WITHIN_MS);
+    },
+    pong: (received: boolean): void => {
+      if (received) clearTimeout(this.#pongTimer);
+    },
+  };
+
+  rest(): void {
+    clearTimeout(this.#pongTimer);
+  }
+}
+
+function closable(client: Client & { terminate(): void }, watchdog: Watchdog): Connection {
   // The browser knows of a lost network before a ping does.
   const offline = () => client.terminate();
   globalThis.addEventListener?.('offline', offline);
-
   return {
     client,
     dispose() {
       globalThis.removeEventListener?.('offline', offline);
-      clearTimeout(pongTimer);
+      watchdog.rest();
       // Disposing while a retry waits rejects; there is nobody left to tell.
       void Promise.resolve(client.dispose()).catch(() => undefined);
     },

@@ -10,6 +10,8 @@ export const SandboxFields = graphql(/* GraphQL */ `
     name
     status
     statusReason
+    statusBeforeMissing
+    missingSince
     pauseCause
     host {
       id
@@ -168,18 +170,19 @@ export const DestroySandboxMutation = graphql(/* GraphQL */ `
   }
 `);
 
-export const ExecInSandboxMutation = graphql(/* GraphQL */ `
-  mutation ExecInSandbox($input: ExecInSandboxInput!) {
-    execInSandbox(input: $input) {
+/** Runs a command; leaving the subscription kills it. */
+export const SandboxExecSubscription = graphql(/* GraphQL */ `
+  subscription SandboxExec($input: SandboxExecInput!) {
+    sandboxExec(input: $input) {
       __typename
-      ... on ExecCompleted {
+      ... on ExecOutputChunk {
+        stream
+        data
+      }
+      ... on ExecExited {
         exitCode
         signal
-        stdout
-        stderr
-        truncated
         timedOut
-        durationMs
       }
       ... on UserError {
         message

@@ -19,6 +19,15 @@ export const sandboxStatus: Record<SandboxStatus, { label: string; tone: Tone; m
   ERROR: { label: 'Error', tone: 'bad' },
 };
 
+/** What a sandbox was when its host was last heard, as "was running"; null unless it is missing. */
+export function wasBefore({
+  status,
+  statusBeforeMissing,
+}: Pick<Sandbox, 'status' | 'statusBeforeMissing'>): string | null {
+  if (status !== 'MISSING' || !statusBeforeMissing) return null;
+  return `was ${sandboxStatus[statusBeforeMissing].label.toLowerCase()}`;
+}
+
 /** "5 min" of inactivity until it is paused, or "Never". */
 export function idleTimeout({ timeoutSeconds }: Pick<Sandbox, 'timeoutSeconds'>): string {
   if (timeoutSeconds === null) return 'Never';
