@@ -45,7 +45,14 @@ const OBSERVATIONS: Record<
   HostObservation['type'],
   { dropped?: (host: HostState) => boolean; becomes: (host: HostState) => Partial<HostState> }
 > = {
-  JOINED: { becomes: ({ registeredAt }) => ({ registeredAt: registeredAt ?? NOW, quarantinedAt: null, leftAt: null }) },
+  JOINED: {
+    becomes: ({ registeredAt }) => ({
+      registeredAt: registeredAt ?? NOW,
+      quarantinedAt: null,
+      leftAt: null,
+      tunnelReplica: null,
+    }),
+  },
   HEARD: { dropped: ({ leftAt }) => leftAt !== null, becomes: () => ({ status: 'ONLINE' }) },
   SILENT: { dropped: ({ status }) => status !== 'ONLINE', becomes: () => ({ status: 'UNREACHABLE' }) },
   TUNNEL_UP: {
@@ -57,10 +64,7 @@ const OBSERVATIONS: Record<
     becomes: () => ({ tunnelReplica: null }),
   },
   LEFT: { becomes: ({ leftAt }) => ({ status: 'UNREACHABLE', tunnelReplica: null, leftAt: leftAt ?? NOW }) },
-  CLONED: {
-    dropped: ({ quarantinedAt }) => quarantinedAt !== null,
-    becomes: () => ({ quarantinedAt: NOW, tunnelReplica: null }),
-  },
+  CLONED: { becomes: ({ quarantinedAt }) => ({ quarantinedAt: quarantinedAt ?? NOW, tunnelReplica: null }) },
   BYOC_DISABLED: {
     dropped: ({ kind }) => kind === 'PLATFORM',
     becomes: ({ byocDisabledAt }) => ({ byocDisabledAt: byocDisabledAt ?? NOW }),

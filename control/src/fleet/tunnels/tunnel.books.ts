@@ -86,7 +86,7 @@ export class TunnelBooks {
   async claim(hostId: string, seen: number, { instance, address }: Claimant): Promise<number | undefined> {
     const generation = seen + 1;
     const claimed = await this.#update(hostId, 'host.tunnel_down', (host) =>
-      host.tunnelGeneration === seen && host.quarantinedAt === null
+      host.tunnelGeneration === seen && host.quarantinedAt === null && host.leftAt === null
         ? {
             tunnelGeneration: generation,
             tunnelHolder: this.#replicaId,
