@@ -111,8 +111,9 @@ export class AgentRoot {
       if (streamId != null) this.#windows.delete(streamId);
     };
     try {
-      const begun = Promise.withResolvers<void>();
-      const events = startingWith(begun.promise, await this.#exec(input, begun.resolve));
+      let onStarted = (): void => {};
+      const begun = new Promise<void>((resolve) => (onStarted = resolve));
+      const events = startingWith(begun, await this.#exec(input, onStarted));
       const sized = windowed(events, window, streamBytes, forget);
       return mapIterator(sized, (event) => ({ exec: toPayload(event) }));
     } catch (error) {
