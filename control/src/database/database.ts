@@ -57,6 +57,7 @@ export async function openDatabase(
   }
   const orm = new MikroORM(ormConfig(url, limits));
   await orm.connect();
+  const noMoreConnections = guardConnections(await nativePool(orm));
   const em = orm.em.fork();
   const query = em.getKysely<unknown>().withPlugin(new NamingPlugin(em, QUERY_OPTIONS));
   const database: Database<unknown> = { query, transaction: (work) => inTransaction(query, work) };
@@ -65,7 +66,42 @@ export async function openDatabase(
     url,
     as: <Tables>() => database as unknown as Database<Tables>,
     isUp: () => within(limits.probeMs, orm.isConnected()),
-    [Symbol.asyncDispose]: () => orm.close(true),
+    async [Symbol.asyncDispose]() {
+      await noMoreConnections();
+      await orm.close(true);
+    },
+  };
+}
+
+/** What of `pg`'s pool is used here. */
+interface ConnectingPool {
+  connect(...args: unknown[]): Promise<unknown>;
+}
+
+const nativePool = (orm: MikroORM): Promise<ConnectingPool> =>
+  (orm.driver.getConnection() as unknown as { getNativeClient(): Promise<ConnectingPool> }).getNativeClient();
+
+/**
+ * Kysely loses a connection that is still being made when its driver is destroyed, and the pool would wait for that one
+ * for ever. So those under way are waited for before anything is closed, and nobody gets a new one.
+ *
+ * @returns what to call before closing.
+ */
+function guardConnections(pool: ConnectingPool): () => Promise<void> {
+  const underWay = new Set<Promise<unknown>>();
+  const connect = pool.connect.bind(pool);
+  let isClosing = false;
+  pool.connect = (...args) => {
+    if (isClosing) return Promise.reject(new Error('Cannot use a pool after calling end on the pool'));
+    const connecting = connect(...args);
+    underWay.add(connecting);
+    const done = (): void => void underWay.delete(connecting);
+    connecting.then(done, done);
+    return connecting;
+  };
+  return async () => {
+    isClosing = true;
+    await Promise.allSettled(underWay);
   };
 }
 
