@@ -9,6 +9,16 @@ const arrows = (files, patterns) => ({
   rules: { 'no-restricted-imports': ['error', { patterns }] },
 });
 
+/** What Node 20 does not have; the machines that join run the agent with it. */
+const newerThanNode20 = [
+  ['Promise', 'withResolvers'],
+  ['Promise', 'try'],
+  ['Array', 'fromAsync'],
+  ['Map', 'groupBy'],
+  ['Object', 'groupBy'],
+  ['RegExp', 'escape'],
+].map(([object, property]) => ({ object, property, message: 'The agent runs on Node 20, which does not have it.' }));
+
 export default ts.config(
   { ignores: ['**/node_modules', '**/dist', '**/build', '**/.svelte-kit', '**/generated', '.rookery'] },
   js.configs.recommended,
@@ -78,4 +88,9 @@ export default ts.config(
     ['wire/**'],
     [{ group: ['@rookery/control/*', '@rookery/gateway/*', '@rookery/agent/*'], message: 'wire is below everything.' }],
   ),
+  {
+    files: ['agent/src/**', 'wire/src/**'],
+    ignores: ['**/*.test.ts', '**/*.fixture.ts'],
+    rules: { 'no-restricted-properties': ['error', ...newerThanNode20] },
+  },
 );

@@ -97,7 +97,7 @@ export class AgentMachine implements AsyncDisposable {
     };
     const results = client.iterate<{ exec: { data: string | null } }>({ query: EXEC, variables: { input } });
     return (async function* () {
-      for await (const { data } of results) yield Buffer.from(data?.exec.data ?? '', 'base64').toString();
+      for await (const { data } of results) if (data?.exec.data) yield Buffer.from(data.exec.data, 'base64').toString();
     })();
   }
 

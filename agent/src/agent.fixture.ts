@@ -231,6 +231,8 @@ export async function newTestControl(): Promise<TestControl> {
         tunnelsOpened += 1;
         tunnelSocket = ws;
         tunnelClient = clientOver(ws);
+        // As control does with every tunnel that it admits.
+        void ask(tunnelClient, '{ inventory { instance } }').catch(() => {});
         for (const resolve of waiting.splice(0)) resolve(tunnelClient);
         ws.once('close', () => {
           if (tunnelSocket === ws) tunnelClient = undefined;

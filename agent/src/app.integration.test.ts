@@ -11,6 +11,8 @@ import type { Inventory, ObservedSandbox } from './sandboxes/inventory.ts';
 
 const APPLY = `mutation ($spec: SandboxSpecInput!, $generation: Int!) { applySandbox(spec: $spec, generation: $generation) { id generation status statusReason } }`;
 const INVENTORY = `{ inventory { epoch bootId digest sandboxes { id generation status statusReason } } }`;
+/** An epoch above any that a fresh state directory begins with. */
+const FAR_AHEAD = 8e15;
 const EXEC = `subscription ($input: ExecInput!) { exec(input: $input) { kind data exitCode signal timedOut truncated } }`;
 
 const newSpec = (overrides = {}) => ({
@@ -143,6 +145,7 @@ describe('an agent', () => {
       ]);
     }
     expect(events).toEqual([
+      ['STARTED', null, null],
       ['STDOUT', 'hi\n', null],
       ['EXIT', null, 0],
     ]);
@@ -172,16 +175,16 @@ describe('an agent', () => {
 
   it('whose state directory is an older copy goes on above what control knows of it, and reports again', async () => {
     control.nextHeartbeatMs = 250;
-    control.knownEpoch = 1_000_000;
+    control.knownEpoch = FAR_AHEAD;
     control.wantInventory = true;
     await (
       await start()
     ).online;
     await vi.waitFor(() => expect(control.heard.reports).not.toEqual([]), 10_000);
     control.wantInventory = false;
-    await vi.waitFor(() => expect(Number(control.heard.reports.at(-1)?.['epoch'])).toBeGreaterThan(1_000_000), 10_000);
+    await vi.waitFor(() => expect(Number(control.heard.reports.at(-1)?.['epoch'])).toBeGreaterThan(FAR_AHEAD), 10_000);
     expect(control.heard.reports.at(-1)).toMatchObject({ full: true });
-    expect((await inventory()).epoch).toBeGreaterThan(1_000_000);
+    expect((await inventory()).epoch).toBeGreaterThan(FAR_AHEAD);
   });
 
   it('reports changes at once, and everything when control wants the inventory', async () => {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { StartupError } from '@rookery/wire/errors.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { acquireLock } from '@rookery/wire/process-lock.ts';
@@ -50,7 +51,7 @@ export interface AgentDeps {
 /** A running agent; disposing stops it, and keeps or pauses its sandboxes as configured. */
 export interface Agent extends AsyncDisposable {
   readonly hostId: string;
-  /** Resolves when control has acknowledged a heartbeat and the tunnel has been up. */
+  /** Resolves when control has acknowledged a heartbeat and asked something through the tunnel. */
   readonly online: Promise<void>;
   /** Resolves when control has acknowledged a heartbeat. */
   readonly heard: Promise<void>;
@@ -105,15 +106,18 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
 
     const store = new CredentialStore(state);
     const bootId = await readBootId();
+    const machineId = await readMachineId(config.machineId);
     let made: Promise<Registrant> | undefined;
     const registrant = (): Promise<Registrant> =>
       (made ??= (async () => ({
         key: await HostKey.openOrCreate(state.hostKey),
         sequence: await RequestSequence.open(state.requestSequence),
         bootId,
-        machineId: await readMachineId(config.machineId),
+        machineId,
         specs: async () => (await measure()).specs,
       }))());
+    // Never on disk: a copy of everything that is there has another one.
+    const instance = randomUUID();
     const supervisorLog = log.child({ part: 'sandboxes' });
     const sandboxes = new SandboxStore(state.sandboxes, supervisorLog);
     const { credentials, spareToken } = await enrol(
@@ -166,6 +170,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
         credentials: enrolment,
         measure: async () => withDamage(await measure(), supervisor.damaged),
         inventory: () => supervisor.inventory(),
+        instance,
         onAck: () => {
           watch?.heard();
           online.heartbeat();
@@ -182,8 +187,8 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
       : own(
           new Tunnel({
             credentials: enrolment,
-            server: agentServer(new AgentRoot(supervisor), log.child({ part: 'tunnel' })),
-            onUp: online.tunnel,
+            server: agentServer(new AgentRoot(supervisor, instance), log.child({ part: 'tunnel' }), online.tunnel),
+            identity: { instance, bootId, machineId },
             spread,
             log: log.child({ part: 'tunnel' }),
           }),
@@ -294,7 +299,7 @@ async function windDown(supervisor: SandboxSupervisor, config: AgentConfig, log:
   clearTimeout(deadline);
 }
 
-/** The two signs of being online: control has acknowledged a heartbeat, and the tunnel has been up. */
+/** The two signs of being online: control has acknowledged a heartbeat, and has asked something through the tunnel. */
 function onlineSign() {
   let heartbeat: () => void = () => {};
   let tunnel: () => void = () => {};

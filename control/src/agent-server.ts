@@ -1,5 +1,5 @@
 import { CloseCode } from '@rookery/wire/close-codes.ts';
-import { AgentEndpoint, TUNNEL_SUBPROTOCOL } from '@rookery/wire/endpoints.ts';
+import { AGENT_IDENTITY_HEADER, AgentEndpoint, TUNNEL_SUBPROTOCOL } from '@rookery/wire/endpoints.ts';
 import { graphqlHttpHandler } from '@rookery/wire/graphql-http.ts';
 import { DocumentCache } from '@rookery/wire/graphql-operation.ts';
 import { closeSockets, guardedSocketOptions, MAX_MESSAGE_BYTES, SOCKET_PING_MS } from '@rookery/wire/graphql-socket.ts';
@@ -20,6 +20,9 @@ import {
   type AgentChannelServices,
 } from './fleet/agent-channel/agent-channel.schema.ts';
 import type { AuthenticatedHost } from './fleet/enrolment/enrolment.service.ts';
+import { machineSchema } from './fleet/hosts/host.specs.ts';
+import { instanceSchema } from './fleet/sandboxes/sandbox.report.ts';
+import type { Newcomer } from './fleet/tunnels/admission.ts';
 import type { HostClientPool } from './fleet/tunnels/host-client-pool.ts';
 
 export interface AgentServerDeps {
@@ -139,10 +142,14 @@ export async function startAgentServer(deps: AgentServerDeps): Promise<Listening
     try {
       const host = await authenticate(channel, bearerToken(request.headers.authorization));
       if (!host) return refuseUpgrade(socket, 401);
+      const newcomer = newcomerOf(request);
+      if (!newcomer) return refuseUpgrade(socket, 400);
+      await channel.enrolment.sighted(host, newcomer);
+      if ((await channel.tunnels.read(host.hostId))?.quarantinedAt) return refuseUpgrade(socket, 403);
       tunnelSockets.handleUpgrade(request, socket, head, (ws) => {
         ws.on('error', () => ws.terminate());
         sockets.add(host, ws);
-        tunnels.adopt(host.hostId, ws);
+        tunnels.adopt(host.hostId, ws, newcomer);
       });
     } catch (err) {
       log.warn({ err }, 'a tunnel could not be accepted');
@@ -209,6 +216,15 @@ function serveChannel(
     server,
     SOCKET_PING_MS,
   );
+}
+
+/** Which process on which machine dials, as it says itself; undefined when it does not say so. */
+function newcomerOf({ headers, socket }: IncomingMessage): Newcomer | undefined {
+  const given = new URLSearchParams(String(headers[AGENT_IDENTITY_HEADER] ?? ''));
+  const instance = instanceSchema.safeParse(given.get('instance'));
+  const machine = machineSchema.safeParse({ bootId: given.get('boot'), machineId: given.get('machine') });
+  if (!instance.success || !machine.success) return undefined;
+  return { ...machine.data, instance: instance.data, address: socket.remoteAddress ?? null };
 }
 
 async function authenticate(

@@ -1,8 +1,9 @@
-import { AgentEndpoint, TUNNEL_SUBPROTOCOL } from '@rookery/wire/endpoints.ts';
+import { AGENT_IDENTITY_HEADER, AgentEndpoint, TUNNEL_SUBPROTOCOL } from '@rookery/wire/endpoints.ts';
 import { sha256 } from '@rookery/wire/secrets.ts';
 import { buildSchema, type FormattedExecutionResult } from 'graphql';
 import { makeServer } from 'graphql-ws';
 import { CompactSign, exportJWK, generateKeyPair, type CryptoKey } from 'jose';
+import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { WebSocket } from 'ws';
 import type { ObservedStatus } from '@rookery/control/fleet/sandboxes/sandbox.state.ts';
@@ -165,8 +166,10 @@ export async function heartbeat(
   accessToken: string,
   specs: Partial<typeof SPECS> = {},
   inventoryDigest = '',
+  instance = SPECS.hostname,
 ) {
   const input = {
+    instance,
     specs: { ...SPECS, ...specs },
     load1: 0.5,
     memoryUsedMb: 100,
@@ -199,6 +202,12 @@ export class ScriptedAgent implements AsyncDisposable {
   onExec: (input: ExecInput) => AsyncIterator<ScriptedExecEvent> = () => [exit(127)].values() as never;
   readonly acknowledged: { streamId: string; consumedBytes: number }[] = [];
   epoch = 1;
+  /** As long as it is one process; a test that restarts the agent names another. */
+  instance = randomUUID() as string;
+  /** Whether it says that commands have begun. */
+  begins = true;
+  /** Whether it answers control at all. */
+  isSilent = false;
   readonly key: MachineKey;
   readonly #agentUrl: string;
   readonly #credentials: Credentials;
@@ -235,7 +244,22 @@ export class ScriptedAgent implements AsyncDisposable {
   }
 
   beat(digest?: string) {
-    return heartbeat(this.#agentUrl, this.accessToken, {}, digest);
+    return heartbeat(this.#agentUrl, this.accessToken, {}, digest, this.instance);
+  }
+
+  /** Everything that this agent has on its disk, in another process; it dials when it is told to. */
+  copy(): ScriptedAgent {
+    return new ScriptedAgent(this.#agentUrl, this.#credentials, this.key);
+  }
+
+  /** As with {@link join}, on the machine that this agent is on: another process, with its sandboxes. */
+  async rejoin(token: string, agentUrl = this.#agentUrl): Promise<ScriptedAgent> {
+    const { result } = await register(agentUrl, token, this.key, {}, this.hostId);
+    const credentials = (result.data as { registerHost: Credentials } | undefined)?.registerHost;
+    if (!credentials) throw new Error(JSON.stringify(result.errors));
+    const agent = new ScriptedAgent(this.#agentUrl, credentials, this.key);
+    for (const [id, sandbox] of this.sandboxes) agent.sandboxes.set(id, sandbox);
+    return agent;
   }
 
   /** Resolves when the socket is open; control's first question comes after that. */
@@ -244,7 +268,7 @@ export class ScriptedAgent implements AsyncDisposable {
     const server = makeServer({
       schema,
       roots: {
-        query: { inventory: () => this.#inventory() },
+        query: { inventory: () => (this.isSilent ? new Promise(() => {}) : this.#inventory()) },
         mutation: {
           applySandbox: async ({ spec, generation }: { spec: SandboxSpecInput; generation: number }) => {
             this.applied.push({ spec, generation });
@@ -262,13 +286,17 @@ export class ScriptedAgent implements AsyncDisposable {
           },
         },
         subscription: {
-          exec: ({ input }: { input: ExecInput }) => mapIterator(this.onExec(input), (event) => ({ exec: event })),
+          exec: ({ input }: { input: ExecInput }) =>
+            mapIterator(this.begins ? begun(this.onExec(input)) : this.onExec(input), (event) => ({ exec: event })),
         },
       },
       onError: (_socket, _id, _payload, errors) => errors.map((error) => publicError(error, silentLogger())),
     });
     const socket = new WebSocket(`${agentUrl.replace(/^http/, 'ws')}${AgentEndpoint.tunnel}`, TUNNEL_SUBPROTOCOL, {
-      headers: { authorization: `Bearer ${this.accessToken}` },
+      headers: {
+        authorization: `Bearer ${this.accessToken}`,
+        [AGENT_IDENTITY_HEADER]: `instance=${this.instance}&boot=${SPECS.bootId}`,
+      },
     });
     const closed = server.opened(
       {
@@ -286,8 +314,16 @@ export class ScriptedAgent implements AsyncDisposable {
     );
     socket.on('close', (code, reason) => void closed(code, String(reason)));
     await new Promise<void>((resolve, reject) => socket.once('open', resolve).once('error', reject));
+    // What breaks later shows in `close`.
+    socket.on('error', () => {});
     this.#socket = socket;
     return socket;
+  }
+
+  /** The code with which the tunnel that it dialled last is closed. */
+  async closed(): Promise<number> {
+    const socket = this.#socket as WebSocket;
+    return new Promise((resolve) => socket.once('close', resolve));
   }
 
   /** Breaks the tunnel without a word. */
@@ -304,7 +340,7 @@ export class ScriptedAgent implements AsyncDisposable {
     return callChannel(
       this.#agentUrl,
       'mutation ($input: ReportSandboxesInput!) { reportSandboxes(input: $input) { epoch } }',
-      { input: { epoch, full, sandboxes } },
+      { input: { instance: this.instance, epoch, full, sandboxes } },
       this.accessToken,
     );
   }
@@ -316,8 +352,31 @@ export class ScriptedAgent implements AsyncDisposable {
   #inventory() {
     const epoch = ++this.epoch;
     const sandboxes = [...this.sandboxes.values()].map((sandbox) => ({ ...sandbox, epoch }));
-    return { epoch, bootId: SPECS.bootId, digest: '', sandboxes };
+    return { epoch, instance: this.instance, bootId: SPECS.bootId, digest: '', sandboxes };
   }
+}
+
+/** A command that says that it has begun before anything else, unless it fails at once. */
+function begun(events: AsyncIterator<ScriptedExecEvent>): AsyncIterator<ScriptedExecEvent> {
+  let first: Promise<IteratorResult<ScriptedExecEvent>> | undefined;
+  let said = false;
+  return {
+    async next() {
+      if (said) {
+        const step = first ?? events.next();
+        first = undefined;
+        return step;
+      }
+      said = true;
+      first = events.next();
+      await Promise.race([first, new Promise((resolve) => setImmediate(resolve))]);
+      return { done: false, value: { ...exit(null), kind: 'STARTED', timedOut: null, truncated: null } };
+    },
+    async return() {
+      await events.return?.();
+      return { done: true, value: undefined };
+    },
+  };
 }
 
 export const running = (id: string, generation: number): ObservedSandbox => ({

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { containersOf } from '../support/machine.ts';
 import { Story } from '../support/story.ts';
-import { Site, until, type HostView } from './site.ts';
+import { Site, until, type HostView, type Machine } from './site.ts';
 
 describe('a state directory that was copied', () => {
   const story = new Story();
@@ -27,9 +27,9 @@ describe('a state directory that was copied', () => {
     copy.run(copySettings);
     await until(async () => expect(isQuarantined(await site.host(host.id))).toBe(true));
     const { credentials } = await site.host(host.id);
-    // Another machine's first heartbeat gives it away, unless one of the two renews before that.
-    const causes =
-      'ROOKERY_AGENT_MACHINE_ID' in copySettings ? ['SECOND_MACHINE', 'REFRESH_REUSED'] : ['REFRESH_REUSED'];
+    // Its tunnel gives it away or, of another machine, its first heartbeat, unless one of the two renews before that.
+    const causes = ['SECOND_AGENT', 'REFRESH_REUSED'];
+    if ('ROOKERY_AGENT_MACHINE_ID' in copySettings) causes.push('SECOND_MACHINE');
     expect(credentials.state).toBe('CLONED');
     expect(causes).toContain(credentials.quarantineCause);
     expect(credentials.holders).toHaveLength(2);
@@ -54,6 +54,53 @@ describe('a state directory that was copied', () => {
     await original.untilRenewed(2);
     expect((await site.host(host.id)).credentials).toMatchObject({ state: 'WORKING' });
     await copy.agent.stop();
+    await site.fleet.destroySandbox(sandbox.id);
+    await original.agent.stop();
+  });
+});
+
+describe('a copy of a whole machine that is started while the original is connected', () => {
+  const story = new Story();
+
+  it('gets no tunnel and is not believed; the original’s sandboxes run on, and a new token brings them back', async () => {
+    // Nothing is renewed meanwhile: what finds the copy out is that the original answers.
+    const site = await Site.start(story, { ROOKERY_HOST_TOKEN_SECONDS: '600' });
+    const original = await site.machine('original');
+    const copy = await site.machine('copy');
+    const host = await site.hostOn(original, 'nest');
+    const sandbox = await site.fleet.createSandbox('box', host.id);
+    expect(await site.fleet.shell(sandbox.id, 'echo kept > /root/note')).toBe('');
+
+    await original.copyAllTo(copy);
+    copy.run();
+    const printed = ({ agent }: Machine): string => agent.stdout + agent.stderr;
+    for (const machine of [copy, original])
+      await until(() => expect(printed(machine)).toMatch(/a second agent with the identity of this host/));
+    const quarantined = await site.host(host.id);
+    expect(quarantined).toMatchObject({ status: 'ONLINE', schedulable: false });
+    expect(quarantined.credentials).toMatchObject({ state: 'CLONED', quarantineCause: 'SECOND_AGENT' });
+    expect(quarantined.credentials.holders).toHaveLength(2);
+    for (const machine of [original, copy])
+      await until(async () =>
+        expect(await machine.status()).toMatchObject({ degraded: true, credentialState: 'CLONED' }),
+      );
+    expect(printed(copy)).not.toMatch(/Connected\. This host is online\./);
+    // Both are heard, so that nothing is taken for lost, and neither is asked what it has.
+    await until(async () =>
+      expect(((await site.host(host.id)).lastHeartbeatAt ?? '') > (quarantined.lastHeartbeatAt ?? '')).toBe(true),
+    );
+    expect((await containersOf(original.stateDir)).map(({ status }) => status)).toEqual(['running']);
+
+    await copy.agent.stop();
+    await original.agent.stop();
+    original.join(await site.regenerateToken(host.id, { resolveQuarantine: true }));
+    await site.untilOnline(host.id);
+    await until(async () => expect(await site.fleet.shell(sandbox.id, 'cat /root/note')).toBe('kept\n'));
+    using stream = site.stream(sandbox.id, 'cat /root/note');
+    expect(await stream.ended).toMatchObject({ __typename: 'ExecExited', exitCode: 0 });
+
+    const statuses = await site.statusesOf(sandbox.id);
+    for (const status of ['MISSING', 'STOPPED', 'ERROR']) expect(statuses).not.toContain(status);
     await site.fleet.destroySandbox(sandbox.id);
     await original.agent.stop();
   });

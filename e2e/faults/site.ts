@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import pg from 'pg';
 import { expect, vi } from 'vitest';
 import { Api } from '../support/api.ts';
+import { ExecStream } from '../support/exec-stream.ts';
 import { FaultProxy } from '../support/fault-proxy.ts';
 import { Fleet } from '../support/fleet.ts';
 import { cleanEnvironment, ROOT, type TestProcess } from '../support/process.ts';
@@ -99,6 +100,10 @@ export class Site {
     });
   }
 
+  stream(sandboxId: string, script: string): ExecStream {
+    return new ExecStream(this.#api, sandboxId, script);
+  }
+
   async regenerateToken(hostId: string, options: object = {}): Promise<string> {
     const { regenerateHostToken } = await this.#api.request<{
       regenerateHostToken: { __typename: string; registrationToken: string };
@@ -118,6 +123,15 @@ export class Site {
     ]);
     const comesAndGoes = /^host\.(tunnel|online|unreachable|described|reserved|released)/;
     return rows.map(({ type }) => type).filter((type) => !comesAndGoes.test(type));
+  }
+
+  /** Every status that a sandbox has had. */
+  async statusesOf(sandboxId: string): Promise<string[]> {
+    const rows = await this.sql<{ status: string }>(
+      "select distinct state->>'status' as status from events where subject_id = $1",
+      [rowId(sandboxId)],
+    );
+    return rows.map(({ status }) => status);
   }
 
   async sql<Row>(text: string, values: unknown[] = []): Promise<Row[]> {
@@ -212,6 +226,13 @@ export class Machine {
   async copyIdentityTo(other: Machine): Promise<void> {
     await mkdir(other.stateDir, { recursive: true });
     for (const file of IDENTITY_FILES) await cp(join(this.stateDir, file), join(other.stateDir, file));
+  }
+
+  /** Copies everything that an agent remembers, as a copy of the disk has it, but for the containers themselves. */
+  async copyAllTo(other: Machine): Promise<void> {
+    await this.copyIdentityTo(other);
+    for (const name of ['epoch', 'sandboxes'])
+      await cp(join(this.stateDir, name), join(other.stateDir, name), { recursive: true });
   }
 
   #start(args: string[], settings: Readonly<Record<string, string>>): TestProcess {

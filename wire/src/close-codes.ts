@@ -17,10 +17,12 @@ export const CloseCode = {
   Forbidden: 4403,
   /** `connection_init` did not come in time. */
   ConnectionInitTimeout: 4408,
-  /** Another agent took over this host's tunnel. */
+  /** A newer tunnel of this host has taken this one's place. */
   TunnelSuperseded: 4409,
   /** The host was deleted. */
   HostDeleted: 4410,
+  /** Two agents that are alive say that they are this host: neither has a tunnel until its owner has decided. */
+  SecondAgent: 4411,
 } as const;
 
 export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];

@@ -8,6 +8,12 @@ export const AgentEndpoint = {
   bundle: '/agent/rookery-agent.mjs',
 } as const;
 
+/**
+ * Header of the tunnel's upgrade request in which the agent says which process on which machine it is, as a
+ * query string: `instance` (made anew at every start, never on disk), `boot` and, where there is one, `machine`.
+ */
+export const AGENT_IDENTITY_HEADER = 'x-rookery-agent';
+
 /** Subprotocol of the reverse tunnel: the messages of `graphql-transport-ws`, roles swapped. */
 export const TUNNEL_SUBPROTOCOL = 'rookery-tunnel.v1';
 

@@ -28,6 +28,8 @@ export interface ChannelDeps {
   readonly credentials: CredentialService;
   readonly measure: () => Promise<{ specs: HostSpecs; load: HostLoad }>;
   readonly inventory: () => Inventory;
+  /** Names this process to control. */
+  readonly instance: string;
   /** A heartbeat was acknowledged. */
   readonly onAck: () => void;
   /** Control has news of us with this epoch. Says whether it was above ours, which it then is no more. */
@@ -179,7 +181,8 @@ export class ControlChannel implements AsyncDisposable {
     const { measure, inventory } = this.#deps;
     const { specs, load } = await measure();
     const { digest, sandboxes } = inventory();
-    const input = { specs, ...load, inventoryDigest: digest, sandboxCount: sandboxes.length };
+    const { instance } = this.#deps;
+    const input = { instance, specs, ...load, inventoryDigest: digest, sandboxCount: sandboxes.length };
     return (await session.run<HeartbeatMutation, HeartbeatMutationVariables>(HEARTBEAT, { input })).heartbeat;
   }
 
@@ -205,7 +208,7 @@ export class ControlChannel implements AsyncDisposable {
     if (!full && chosen.length === 0) return;
     try {
       const ack = await session.run<ReportSandboxesMutation, ReportSandboxesMutationVariables>(REPORT_SANDBOXES, {
-        input: { epoch, full, sandboxes: chosen },
+        input: { instance: this.#deps.instance, epoch, full, sandboxes: chosen },
       });
       // With the next heartbeat and not at once: nobody can make it a loop.
       this.#isBehind ||= this.#deps.exceedEpoch(ack.reportSandboxes.epoch);

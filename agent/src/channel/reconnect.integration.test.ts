@@ -66,6 +66,7 @@ describe('a fleet whose channels break at once', () => {
           credentials,
           measure: async () => measured,
           inventory: () => ({ epoch: 1, bootId: 'boot', digest: '', sandboxes: [] }),
+          instance: 'agent',
           onAck: () => {},
           exceedEpoch: () => false,
           spread: new ReconnectSpread(),

@@ -102,6 +102,12 @@ export class CredentialService implements AsyncDisposable {
     await this.#change(signal);
   }
 
+  /** Waits for a time, or until there are other credentials than these. */
+  async otherThan(authorization: string, ms: number, signal: AbortSignal): Promise<void> {
+    const enough = AbortSignal.any([signal, AbortSignal.timeout(ms)]);
+    while (this.authorization === authorization && !enough.aborted) await this.#change(enough);
+  }
+
   /**
    * Asks control at once whether the credentials are good.
    *

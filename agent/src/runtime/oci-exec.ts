@@ -127,6 +127,7 @@ class OciExec {
     child.stdin?.end(this.#request.stdin ?? '');
 
     const code = await exitCodeOf(child, () => {
+      this.#request.onStarted?.();
       // Not before: what a runtime that cannot start the command has to say is no output of it.
       this.stream.attach('STDOUT', child.stdout as Readable);
       this.stream.attach('STDERR', child.stderr as Readable);

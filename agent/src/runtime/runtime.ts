@@ -27,6 +27,8 @@ export interface ExecRequest {
   readonly timeoutMs: number;
   /** Per stream; the rest is read and dropped. */
   readonly maxOutputBytes: number;
+  /** Called when the command has begun, or is about to. */
+  readonly onStarted?: (() => void) | undefined;
 }
 
 export type ExecEvent =

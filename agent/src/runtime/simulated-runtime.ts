@@ -86,6 +86,7 @@ export class SimulatedRuntime implements Runtime {
   async #play(id: string, request: ExecRequest, stream: ExecStream, signal: AbortSignal): Promise<void> {
     try {
       if (this.#live(id) === 'paused') throw new RookeryError('CONFLICT', 'The sandbox is paused.');
+      request.onStarted?.();
       const { stdout = '', stderr = '', exitCode = 0, durationMs = 0 } = script(request);
       const timedOut = durationMs > request.timeoutMs;
       await sleep(Math.min(durationMs, request.timeoutMs), undefined, { signal });

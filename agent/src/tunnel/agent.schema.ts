@@ -21,8 +21,11 @@ const MAX_WINDOW_BYTES = 16 * 1024 * 1024;
 /** What is, and as of which epoch. */
 type DatedSandbox = ObservedSandbox & { readonly epoch: number };
 
+/** What a stream of a command says; that it has begun, before everything else. */
+type StreamEvent = ExecEvent | { readonly kind: 'STARTED' };
+
 interface ExecEventPayload {
-  readonly kind: ExecEvent['kind'];
+  readonly kind: StreamEvent['kind'];
   readonly data: string | null;
   readonly exitCode: number | null;
   readonly signal: string | null;
@@ -30,7 +33,7 @@ interface ExecEventPayload {
   readonly truncated: boolean | null;
 }
 
-interface ExecInput extends Omit<ExecRequest, 'cwd' | 'env' | 'stdin' | 'maxOutputBytes'> {
+interface ExecInput extends Omit<ExecRequest, 'cwd' | 'env' | 'stdin' | 'maxOutputBytes' | 'onStarted'> {
   readonly sandboxId: string;
   readonly maxOutputBytes?: number | null;
   readonly streamId?: string | null;
@@ -43,16 +46,23 @@ interface ExecInput extends Omit<ExecRequest, 'cwd' | 'env' | 'stdin' | 'maxOutp
 /** The resolvers of the private schema, one method per root field: graphql-js finds them on its root value. */
 export class AgentRoot {
   readonly #supervisor: SandboxSupervisor;
+  readonly #instance: string;
   /** Of the streams that are open, by the names that control has given them. */
   readonly #windows = new Map<string, SendWindow>();
 
-  constructor(supervisor: SandboxSupervisor) {
+  /** @param instance names this process to control. */
+  constructor(supervisor: SandboxSupervisor, instance: string) {
     this.#supervisor = supervisor;
+    this.#instance = instance;
   }
 
-  inventory(): Omit<Inventory, 'sandboxes'> & { sandboxes: DatedSandbox[] } {
+  inventory(): Omit<Inventory, 'sandboxes'> & { instance: string; sandboxes: DatedSandbox[] } {
     const inventory = this.#supervisor.inventory();
-    return { ...inventory, sandboxes: inventory.sandboxes.map((sandbox) => ({ ...sandbox, epoch: inventory.epoch })) };
+    return {
+      ...inventory,
+      instance: this.#instance,
+      sandboxes: inventory.sandboxes.map((sandbox) => ({ ...sandbox, epoch: inventory.epoch })),
+    };
   }
 
   async applySandbox({
@@ -101,7 +111,9 @@ export class AgentRoot {
       if (streamId != null) this.#windows.delete(streamId);
     };
     try {
-      const events = await this.#exec(input);
+      let onStarted = (): void => {};
+      const begun = new Promise<void>((resolve) => (onStarted = resolve));
+      const events = startingWith(begun, await this.#exec(input, onStarted));
       const sized = windowed(events, window, streamBytes, forget);
       return mapIterator(sized, (event) => ({ exec: toPayload(event) }));
     } catch (error) {
@@ -116,7 +128,7 @@ export class AgentRoot {
     return window !== undefined;
   }
 
-  #exec(input: ExecInput): Promise<AsyncIterableIterator<ExecEvent>> {
+  #exec(input: ExecInput, onStarted: () => void): Promise<AsyncIterableIterator<ExecEvent>> {
     return this.#supervisor.exec(input.sandboxId, {
       command: input.command,
       cwd: input.cwd ?? undefined,
@@ -124,6 +136,7 @@ export class AgentRoot {
       stdin: input.stdin ?? undefined,
       timeoutMs: input.timeoutMs,
       maxOutputBytes: input.maxOutputBytes ?? Number.POSITIVE_INFINITY,
+      onStarted,
     });
   }
 }
@@ -133,8 +146,12 @@ let documents: DocumentCache | undefined;
 /** One schema for all agents of a process: a simulation has thousands. */
 const sharedDocuments = (): DocumentCache => (documents ??= new DocumentCache(buildSchema(AGENT_SDL)));
 
-/** The graphql-ws server that control talks to through the tunnel. */
-export function agentServer(root: AgentRoot, log: Logger): Server {
+/**
+ * The graphql-ws server that control talks to through the tunnel.
+ *
+ * @param onAsked called when control asks something: the tunnel is admitted.
+ */
+export function agentServer(root: AgentRoot, log: Logger, onAsked: () => void = () => {}): Server {
   const guarded = guardedSocketOptions(sharedDocuments(), log, () => ({}));
   return makeServer({
     ...guarded,
@@ -143,23 +160,43 @@ export function agentServer(root: AgentRoot, log: Logger): Server {
     subscribe,
     // No check of who is there: we have dialled, and TLS has said whom.
     async onSubscribe(socket, id, payload) {
+      onAsked();
       const args = await guarded.onSubscribe?.(socket as never, id, payload);
       return args && 'document' in args ? { ...args, rootValue: root } : args;
     },
   });
 }
 
-const streamBytes = (event: ExecEvent): number =>
-  STREAM_MESSAGE_BYTES + (event.kind === 'EXIT' ? 0 : event.data.length);
-
-function toPayload(event: ExecEvent): ExecEventPayload {
-  if (event.kind === 'EXIT') return { ...event, data: null };
+/** Says when the command has begun, so that control can tell one that prints nothing from one that does not start. */
+function startingWith(begun: Promise<void>, events: AsyncIterator<ExecEvent>): AsyncIterator<StreamEvent> {
+  let said = false;
+  let first: Promise<IteratorResult<ExecEvent>> | undefined;
   return {
-    kind: event.kind,
-    data: event.data.toString('base64'),
-    exitCode: null,
-    signal: null,
-    timedOut: null,
-    truncated: null,
+    async next() {
+      if (said) {
+        const step = first ?? events.next();
+        first = undefined;
+        return step;
+      }
+      said = true;
+      first = events.next();
+      // One that fails before it has begun has not begun.
+      await Promise.race([begun, first]);
+      return { done: false, value: { kind: 'STARTED' } };
+    },
+    async return() {
+      await events.return?.();
+      return { done: true, value: undefined };
+    },
   };
+}
+
+const streamBytes = (event: StreamEvent): number => STREAM_MESSAGE_BYTES + ('data' in event ? event.data.length : 0);
+
+const NOTHING = { data: null, exitCode: null, signal: null, timedOut: null, truncated: null };
+
+function toPayload(event: StreamEvent): ExecEventPayload {
+  if (event.kind === 'STARTED') return { ...NOTHING, kind: event.kind };
+  if (event.kind === 'EXIT') return { ...event, data: null };
+  return { ...NOTHING, kind: event.kind, data: event.data.toString('base64') };
 }

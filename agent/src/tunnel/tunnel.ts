@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { CloseCode } from '@rookery/wire/close-codes.ts';
-import { AgentEndpoint, TUNNEL_SUBPROTOCOL } from '@rookery/wire/endpoints.ts';
+import { AGENT_IDENTITY_HEADER, AgentEndpoint, TUNNEL_SUBPROTOCOL } from '@rookery/wire/endpoints.ts';
 import { MAX_MESSAGE_BYTES } from '@rookery/wire/graphql-socket.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { GRAPHQL_TRANSPORT_WS_PROTOCOL, type Server } from 'graphql-ws';
@@ -16,15 +16,21 @@ const HANDSHAKE_TIMEOUT_MS = 10_000;
 const PING_PERIOD_MS = 15_000;
 const PONG_DEADLINE_MS = 10_000;
 
+/** After control found a second agent with the identity of this host, in ms: until its owner has decided, control lets neither in. */
+const SECOND_AGENT_RETRY_MS = 60_000;
+
 /** How one dial ended. */
-type TunnelEnd = { readonly kind: 'unauthenticated' | 'superseded' | 'restart' | 'lost'; readonly reason: string };
+type TunnelEnd = {
+  readonly kind: 'unauthenticated' | 'second-agent' | 'superseded' | 'restart' | 'lost';
+  readonly reason: string;
+};
 
 export interface TunnelDeps {
   readonly credentials: CredentialService;
   /** The graphql-ws server of the private schema. */
   readonly server: Server;
-  /** The tunnel is open: control can reach this host. */
-  readonly onUp: () => void;
+  /** Which process on which machine this is. */
+  readonly identity: { readonly instance: string; readonly bootId: string; readonly machineId: string | null };
   readonly spread: ReconnectSpread;
   readonly log: Logger;
 }
@@ -68,7 +74,17 @@ export class Tunnel implements AsyncDisposable {
           log.error(
             'another agent with the identity of this host has taken over its tunnel; was the state directory copied?',
           );
+          // If that was its owner's will, control says so to whoever asks to renew.
+          await credentials.refreshAfter(authorization, signal);
           await pause(SUPERSEDED_RETRY_MS, signal);
+          break;
+        case 'second-agent':
+          log.error(
+            'a second agent with the identity of this host is connected, and control lets neither in; make a new token for the host, and join with it on the machine that is to be it',
+          );
+          // What control says of the credentials goes into `status`; another one may come of it at any time.
+          await credentials.refreshAfter(authorization, signal);
+          await credentials.otherThan(authorization, SECOND_AGENT_RETRY_MS, signal);
           break;
         case 'unauthenticated':
           log.warn({ reason: end.reason }, 'the tunnel was refused');
@@ -85,12 +101,12 @@ export class Tunnel implements AsyncDisposable {
 
   /** One connection, from dialling to its end. Never rejects. */
   #dial(authorization: string, reconnect: Reconnect): Promise<TunnelEnd> {
-    const { credentials, server, onUp, log } = this.#deps;
+    const { credentials, server, identity, log } = this.#deps;
     const socket = new WebSocket(
       credentials.current.controlUrl.replace(/^http/, 'ws') + AgentEndpoint.tunnel,
       TUNNEL_SUBPROTOCOL,
       {
-        headers: { authorization },
+        headers: { authorization, [AGENT_IDENTITY_HEADER]: asQuery(identity) },
         maxPayload: MAX_MESSAGE_BYTES,
         perMessageDeflate: false,
         handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
@@ -143,7 +159,6 @@ export class Tunnel implements AsyncDisposable {
         );
         stopPinging = keepAlive(socket);
         log.info('the tunnel is up');
-        onUp();
       });
       socket.once('close', (code, reason) => {
         stopPinging();
@@ -155,6 +170,12 @@ export class Tunnel implements AsyncDisposable {
       });
     });
   }
+}
+
+function asQuery({ instance, bootId, machineId }: TunnelDeps['identity']): string {
+  const query = new URLSearchParams({ instance, boot: bootId });
+  if (machineId !== null) query.set('machine', machineId);
+  return query.toString();
 }
 
 /** Pings, and drops a peer that does not answer in time. @returns what stops it. */
@@ -177,6 +198,7 @@ function keepAlive(socket: WebSocket): () => void {
 function endOf(code: number, status: number | undefined, reason: string): TunnelEnd {
   if (status === 401 || status === 403 || code === CloseCode.Unauthorized || code === CloseCode.Forbidden)
     return { kind: 'unauthenticated', reason };
+  if (code === CloseCode.SecondAgent) return { kind: 'second-agent', reason };
   if (code === CloseCode.TunnelSuperseded) return { kind: 'superseded', reason };
   return { kind: code === CloseCode.ServiceRestart ? 'restart' : 'lost', reason };
 }

@@ -4,18 +4,17 @@ import type { LoopDriver } from '../kernel/loops.ts';
 import type { HostDrains } from './hosts/host-drain.service.ts';
 import type { HostByoc } from './hosts/host-byoc.service.ts';
 import type { HostDeletion } from './hosts/host-deletion.service.ts';
-import type { HostPresence } from './hosts/host-presence.service.ts';
 import type { HostMonitor } from './monitor/monitor.service.ts';
 import type { Canaries } from './placement/canary.ts';
 import type { StartDeadlines } from './sandboxes/start-deadline.ts';
 import type { Convergence } from './sandboxes/convergence.service.ts';
 import type { FleetEvents } from './tables.ts';
 import type { HostClientPool } from './tunnels/host-client-pool.ts';
+import type { TunnelBooks } from './tunnels/tunnel.books.ts';
 
 export interface FleetLoopsDeps {
   readonly leadership: Leadership;
   readonly events: FleetEvents;
-  readonly presence: HostPresence;
   readonly monitor: HostMonitor;
   readonly convergence: Convergence;
   readonly startDeadlines: StartDeadlines;
@@ -23,7 +22,8 @@ export interface FleetLoopsDeps {
   readonly drains: HostDrains;
   readonly canaries: Canaries;
   readonly byoc: HostByoc;
-  readonly tunnels: HostClientPool;
+  readonly pool: HostClientPool;
+  readonly tunnels: TunnelBooks;
   /** Silence after which a host is lost, in ms. */
   readonly leaseMs: number;
   /** See `FleetSettings`. */
@@ -40,7 +40,6 @@ export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
   const {
     leadership,
     events,
-    presence,
     monitor,
     convergence,
     startDeadlines,
@@ -48,6 +47,7 @@ export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
     drains,
     canaries,
     byoc,
+    pool,
     tunnels,
     leaseMs,
     orphanMinAgeMs,
@@ -69,13 +69,13 @@ export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
     name: 'tunnel-cleaner',
     description: 'Keeps placements away from hosts whose tunnel was held by a control process that died.',
     periodMs: 2_000,
-    run: leadership.judge((term) => presence.clearOrphanedTunnels(term, REPLICA_DEAD_AFTER_MS)),
+    run: leadership.judge((term) => tunnels.clearOrphaned(term, REPLICA_DEAD_AFTER_MS)),
   });
   loops.add({
     name: 'tunnel-keeper',
-    description: 'Puts right which hosts this control process reaches.',
+    description: 'Puts right which hosts this control process reaches, and lets go of tunnels that were overtaken.',
     periodMs: 2_000,
-    run: () => presence.assertTunnels(tunnels.provenHostIds),
+    run: () => pool.check(),
   });
   loops.add({
     name: 'convergence',

@@ -56,6 +56,8 @@ import { DeletedHosts } from './tunnels/deleted-hosts.ts';
 import { HostClientPool } from './tunnels/host-client-pool.ts';
 import { PeerServer } from './tunnels/peer-server.ts';
 import { PeerTunnels } from './tunnels/peer-tunnels.ts';
+import { TunnelAdmission } from './tunnels/admission.ts';
+import { TunnelBooks } from './tunnels/tunnel.books.ts';
 
 export interface FleetSettings {
   /** Heartbeat interval that agents are told, in ms. */
@@ -136,18 +138,23 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
   const database = connection.as<FleetTables>();
   const events = deps.events.as<FleetTables>();
 
-  const presence = new HostPresence({ database, events, replicaId });
+  const presence = new HostPresence({ database, events });
+  const tunnels = new TunnelBooks({ database, events, replicaId });
   const tunnelLog = log.child({ part: 'tunnel' });
   const peerTunnels = new PeerTunnels({ database, keys, replicaId, log: tunnelLog });
   const pool: HostClientPool = new HostClientPool({
     log: tunnelLog,
+    replicaId,
     peers: peerTunnels,
-    onReady: async (hostId, inventory) => {
+    admit: (hostId, newcomer, ask) => admission.admit(hostId, newcomer, ask),
+    onReady: async (hostId, generation, inventory) => {
       await convergence.reconcile(hostId, inventory);
-      return presence.tunnelReady(hostId);
+      return tunnels.ready(hostId, generation);
     },
-    onLost: (hostId) => presence.tunnelLost(hostId),
+    onLost: (hostId, generation) => tunnels.lost(hostId, generation),
+    check: (held) => tunnels.check(held),
   });
+  const admission = new TunnelAdmission({ books: tunnels, enrolment: () => enrolment, log: tunnelLog });
   const { cpuOvercommit, placementStrategy } = settings;
   const placements = new Placements({ strategy: placementStrategy, cpuOvercommit });
   const claims = new Claims(connection.url);
@@ -213,7 +220,6 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
   addFleetLoops(loops, {
     leadership,
     events,
-    presence,
     monitor,
     convergence,
     startDeadlines: new StartDeadlines({ database, events, log: log.child({ part: 'start-deadline' }) }),
@@ -221,7 +227,8 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     drains,
     canaries,
     byoc,
-    tunnels: pool,
+    pool,
+    tunnels,
     leaseMs,
     orphanMinAgeMs: settings.orphanMinAgeMs,
   });
@@ -234,6 +241,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     issuer,
     audit: enrolmentAudit,
     disconnect,
+    cutTunnel: (hostId, code, reason) => pool.evict(hostId, code, reason),
     log: log.child({ part: 'enrolment' }),
   });
   const departures = new Departures({ database, events, enrolment, issuer, audit: enrolmentAudit, disconnect });
@@ -250,6 +258,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
       departures,
       heartbeats,
       convergence,
+      tunnels,
       heartbeatMs: settings.heartbeatMs,
       connectedHosts: deps.connectedHosts,
     },

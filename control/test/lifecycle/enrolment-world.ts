@@ -36,6 +36,7 @@ export function withEnrolment(
     issuer,
     audit,
     disconnect,
+    cutTunnel: () => {},
     log,
   });
   const tokens = new HostTokens({

@@ -138,7 +138,7 @@ async function register(host: ModelHost, world: EnrolmentWorld): Promise<void> {
   if (host.kind === 'BYOC' && !world.isByoc)
     return expect(world.enrolment.register(request)).rejects.toMatchObject({ code: 'FORBIDDEN' });
   host.accessToken = (await world.enrolment.register(request)).accessToken;
-  Object.assign(host, { sequence, spent: true, hasLeft: false, isQuarantined: false });
+  Object.assign(host, { sequence, spent: true, hasLeft: false, isQuarantined: false, isReached: false });
   if (!world.machines.has(host.id)) (await world.plugIn(host.id)).isConnected = false;
 }
 
@@ -190,7 +190,7 @@ const dials = each('dial', async (host, world) => {
   const machine = world.machines.get(host.id);
   if (!machine || !(await isLetIn(host, world))) return;
   await world.dial(machine);
-  host.isReached = true;
+  host.isReached = !host.isQuarantined;
 });
 const places = each('place', place);
 
@@ -208,7 +208,7 @@ export const hostCommands: fc.Arbitrary<HostCommand>[] = [
     const machine = world.machines.get(host.id);
     if (!machine) return;
     await world.dial(machine);
-    host.isReached = !host.hasLeft;
+    host.isReached = !host.hasLeft && !host.isQuarantined;
   }),
   each('hang up', async (host, world) => {
     const machine = world.machines.get(host.id);
@@ -257,7 +257,7 @@ export const hostCommands: fc.Arbitrary<HostCommand>[] = [
     if (!known) return;
     await world.enrolment.sighted(known, { machineId: 'another machine', bootId: 'c', address: null });
     // A token that was not spent yet would let either of them decide.
-    Object.assign(host, { isQuarantined: true, spent: true });
+    Object.assign(host, { isQuarantined: true, spent: true, isReached: false });
   }),
   fc
     .record({ which, resolveQuarantine: fc.boolean(), replaceCredentials: fc.boolean() })

@@ -9,6 +9,7 @@ import { HostDeletion } from '../../src/fleet/hosts/host-deletion.service.ts';
 import { HostDrains } from '../../src/fleet/hosts/host-drain.service.ts';
 import { HostOperations } from '../../src/fleet/hosts/host-operations.service.ts';
 import { HostPresence } from '../../src/fleet/hosts/host-presence.service.ts';
+import { TunnelBooks } from '../../src/fleet/tunnels/tunnel.books.ts';
 import { HostService } from '../../src/fleet/hosts/host.service.ts';
 import { FleetHealthService } from '../../src/fleet/monitor/fleet-health.service.ts';
 import { HostMonitor } from '../../src/fleet/monitor/monitor.service.ts';
@@ -50,6 +51,7 @@ export class LifecycleWorld implements AsyncDisposable {
   isByoc = true;
   readonly database: FleetDatabase;
   readonly presence: HostPresence;
+  readonly tunnels: TunnelBooks;
   readonly hosts: HostService;
   readonly operations: HostOperations;
   readonly byoc: HostByoc;
@@ -95,7 +97,8 @@ export class LifecycleWorld implements AsyncDisposable {
     const claims = this.#claims;
     const placements = new Placements({ strategy, cpuOvercommit: 1 });
     const books = new SandboxTables({ database, events, placements });
-    this.presence = new HostPresence({ database, events, replicaId });
+    this.presence = new HostPresence({ database, events });
+    this.tunnels = new TunnelBooks({ database, events, replicaId });
     this.convergence = new Convergence({ books, pool, orphanMinAgeMs: 0, log });
     const { convergence, presence } = this;
     this.hosts = new HostService({
@@ -213,12 +216,16 @@ export class LifecycleWorld implements AsyncDisposable {
   async dial(machine: Machine): Promise<void> {
     machine.isConnected = true;
     await this.convergence.reconcile(machine.hostId, machine.inventory());
-    await this.presence.tunnelReady(machine.hostId);
+    const { hostId } = machine;
+    const seen = (await this.tunnels.read(hostId))?.generation ?? 0;
+    const generation = await this.tunnels.claim(hostId, seen, { instance: hostId, address: null });
+    if (generation !== undefined) await this.tunnels.ready(hostId, generation);
   }
 
   async hangUp(machine: Machine): Promise<void> {
     machine.isConnected = false;
-    await this.presence.tunnelLost(machine.hostId);
+    const { hostId } = machine;
+    await this.tunnels.lost(hostId, (await this.tunnels.read(hostId))?.generation ?? 0);
   }
 
   #evict(hostId: string): void {

@@ -9,6 +9,7 @@ import { noteCreateFailure, noteCreateSuccess } from '../../src/fleet/placement/
 import { NoHostFits, Placements } from '../../src/fleet/placement/placement.service.ts';
 import { SandboxCreation } from '../../src/fleet/sandboxes/sandbox-creation.ts';
 import { SandboxTables } from '../../src/fleet/sandboxes/sandbox.books.ts';
+import { TunnelBooks } from '../../src/fleet/tunnels/tunnel.books.ts';
 import type { FleetDatabase, FleetEvents, FleetTables } from '../../src/fleet/tables.ts';
 import { EventLog } from '../../src/kernel/events/event-log.ts';
 import { FencedOff, type Term } from '../../src/kernel/leadership.ts';
@@ -36,8 +37,9 @@ export class TableBooks extends SandboxTables implements FleetBooks, AsyncDispos
   readonly #creation: SandboxCreation;
   readonly #heartbeats: Heartbeats;
   readonly #health: FleetHealthService;
-  /** Of a process that holds no tunnel. */
   readonly #presence: HostPresence;
+  /** The generation of the tunnel that each replica held last of each host. */
+  readonly #held = new Map<string, number>();
 
   constructor(connection: DatabaseConnection, machine: Machine) {
     const log = silentLogger();
@@ -49,7 +51,7 @@ export class TableBooks extends SandboxTables implements FleetBooks, AsyncDispos
     this.#events = events;
     this.#machine = machine;
     this.#creation = new SandboxCreation({ database, events, placements });
-    this.#presence = this.#presenceOf(TEAM_ID);
+    this.#presence = new HostPresence({ database, events });
     this.#heartbeats = new Heartbeats({ database, presence: this.#presence, log });
     this.#health = new FleetHealthService({ database, events });
   }
@@ -70,19 +72,26 @@ export class TableBooks extends SandboxTables implements FleetBooks, AsyncDispos
       ...{ ...this.#machine, runtime: { name: 'runc', version: '1' } },
     });
     const usage = { load1: 0, memoryUsedMb: 0, diskUsedMb: 0 };
-    return (await this.#heartbeats.beat({ hostId, ...usage }, specs)).knownDigest;
+    return (await this.#heartbeats.beat({ hostId, instance: hostId, ...usage }, specs)).knownDigest;
   }
 
-  tunnelReady(hostId: string, replicaId: string): Promise<boolean> {
-    return this.#presenceOf(replicaId).tunnelReady(hostId);
+  /** The agent dials that replica, and control makes a round trip. */
+  async tunnelReady(hostId: string, replicaId: string): Promise<boolean> {
+    const tunnels = this.#tunnelsOf(replicaId);
+    const seen = (await tunnels.read(hostId))?.generation ?? 0;
+    const generation = await tunnels.claim(hostId, seen, { instance: hostId, address: null });
+    if (generation === undefined) return false;
+    this.#held.set(`${replicaId} ${hostId}`, generation);
+    return (await tunnels.ready(hostId, generation)) === 'READY';
   }
 
-  tunnelLost(hostId: string, replicaId: string): Promise<void> {
-    return this.#presenceOf(replicaId).tunnelLost(hostId);
+  async tunnelLost(hostId: string, replicaId: string): Promise<void> {
+    const generation = this.#held.get(`${replicaId} ${hostId}`);
+    if (generation !== undefined) await this.#tunnelsOf(replicaId).lost(hostId, generation);
   }
 
   async clearOrphanedTunnels(term: Term, livingReplicaId: string): Promise<void> {
-    await this.#presenceOf(livingReplicaId).clearOrphanedTunnels(term, 0);
+    await this.#tunnelsOf(livingReplicaId).clearOrphaned(term, 0);
   }
 
   async create({ id, milliVcpus, memoryMb, diskMb, timeoutSeconds }: NewSandbox): Promise<string | undefined> {
@@ -141,7 +150,7 @@ export class TableBooks extends SandboxTables implements FleetBooks, AsyncDispos
     await this.#events[Symbol.asyncDispose]();
   }
 
-  #presenceOf(replicaId: string): HostPresence {
-    return new HostPresence({ database: this.database, events: this.#events, replicaId });
+  #tunnelsOf(replicaId: string): TunnelBooks {
+    return new TunnelBooks({ database: this.database, events: this.#events, replicaId });
   }
 }

@@ -21,6 +21,8 @@ export type ErrorCause =
 
 export type HeartbeatInput = {
   readonly diskUsedMb: number;
+  /** The agent process, as in `Inventory` of the tunnel. */
+  readonly instance: string;
   /** SHA-256 (hex) over the lines "id generation status\n" of all sandboxes, sorted by id. */
   readonly inventoryDigest: string;
   /** One-minute load average. */
@@ -105,6 +107,8 @@ export type ReportSandboxesInput = {
   readonly epoch: number;
   /** True: this is everything the host has. False: only these changed. */
   readonly full: boolean;
+  /** As in `HeartbeatInput`. While another agent has the tunnel, or in quarantine, it is a CONFLICT. */
+  readonly instance: string;
   readonly sandboxes: ReadonlyArray<ObservedSandboxInput>;
 };
 

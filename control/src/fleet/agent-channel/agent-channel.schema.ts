@@ -8,7 +8,8 @@ import { AGENT_CONDITION_TYPES } from '../hosts/host.state.ts';
 import { hostSpecsSchema, hostUsageSchema, machineSchema } from '../hosts/host.specs.ts';
 import type { Convergence } from '../sandboxes/convergence.service.ts';
 import { ERROR_CAUSES, OBSERVED_STATUSES } from '../sandboxes/sandbox.state.ts';
-import { observedSandboxSchema } from '../sandboxes/sandbox.report.ts';
+import { instanceSchema, observedSandboxSchema } from '../sandboxes/sandbox.report.ts';
+import type { Hearing, TunnelBooks } from '../tunnels/tunnel.books.ts';
 import type { Departures } from './departure.service.ts';
 import type { Heartbeats } from './heartbeat.service.ts';
 
@@ -17,6 +18,7 @@ export interface AgentChannelServices {
   readonly departures: Departures;
   readonly heartbeats: Heartbeats;
   readonly convergence: Convergence;
+  readonly tunnels: TunnelBooks;
   /** The heartbeat interval that agents are told, in ms. */
   readonly heartbeatMs: number;
   /** Hosts whose channel this control process holds. */
@@ -46,6 +48,11 @@ export const reconnectSpreadMs = (hosts: number): number =>
   Math.round(
     Math.min(Math.max((hosts / RECONNECTS_PER_SECOND) * 1_000, MIN_RECONNECT_SPREAD_MS), MAX_RECONNECT_SPREAD_MS),
   );
+
+const NOT_HEARD: Record<Exclude<Hearing, 'HEARD'>, string> = {
+  QUARANTINED: 'The host is in quarantine: its owner has to say which of two agents it is.',
+  OTHER_AGENT: 'Another agent of this host is connected.',
+};
 
 /** The private schema that agents call. Never part of the supergraph; printed to `control/agent-channel.graphql`. */
 export function agentChannelSchema(): GraphQLSchema {
@@ -147,6 +154,7 @@ export function agentChannelSchema(): GraphQLSchema {
   });
   const HeartbeatInput = builder.inputType('HeartbeatInput', {
     fields: (t) => ({
+      instance: t.id({ required: true, description: 'The agent process, as in `Inventory` of the tunnel.' }),
       specs: t.field({ type: HostSpecsInput, required: true }),
       load1: t.float({ required: true, description: 'One-minute load average.' }),
       memoryUsedMb: t.int({ required: true }),
@@ -174,6 +182,10 @@ export function agentChannelSchema(): GraphQLSchema {
   });
   const ReportSandboxesInput = builder.inputType('ReportSandboxesInput', {
     fields: (t) => ({
+      instance: t.id({
+        required: true,
+        description: 'As in `HeartbeatInput`. While another agent has the tunnel, or in quarantine, it is a CONFLICT.',
+      }),
       epoch: t.float({
         required: true,
         description:
@@ -283,10 +295,11 @@ export function agentChannelSchema(): GraphQLSchema {
           const usage = hostUsageSchema.parse(input);
           const specs = hostSpecsSchema.parse(input.specs);
           await enrolment.sighted(host, { ...specs, address: context.address });
-          const { knownDigest } = await heartbeats.beat({ hostId, ...usage }, specs);
+          const instance = instanceSchema.parse(input.instance);
+          const { knownDigest, isHeard } = await heartbeats.beat({ hostId, instance, ...usage }, specs);
           return {
             nextHeartbeatMs: Math.round(heartbeatMs * (1 - JITTER + 2 * JITTER * Math.random())),
-            wantInventory: knownDigest !== input.inventoryDigest,
+            wantInventory: isHeard && knownDigest !== input.inventoryDigest,
             reconnectSpreadMs: reconnectSpreadMs(connectedHosts()),
             controlTime: new Date(),
           };
@@ -298,8 +311,10 @@ export function agentChannelSchema(): GraphQLSchema {
         args: { input: t.arg({ type: ReportSandboxesInput, required: true }) },
         resolve: async (_root, { input }, context) => {
           const { hostId } = authenticated(context);
-          const { convergence, heartbeats } = context.services;
+          const { convergence, heartbeats, tunnels } = context.services;
           const { epoch, full } = input;
+          const hearing = await tunnels.hearing(hostId, instanceSchema.parse(input.instance));
+          if (hearing !== 'HEARD') throw new RookeryError('CONFLICT', NOT_HEARD[hearing]);
           const sandboxes = input.sandboxes.map((sandbox) => observedSandboxSchema.parse({ ...sandbox, epoch }));
           if (!full) {
             await convergence.report(hostId, sandboxes);

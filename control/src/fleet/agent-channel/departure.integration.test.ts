@@ -91,7 +91,7 @@ describe('a host that leaves by its operator’s wish', () => {
   it('is not brought back by a heartbeat that was on its way', async () => {
     const { heartbeats } = control.fleet.agentChannel;
     const specs = hostSpecsSchema.parse(SPECS);
-    const usage = { load1: 0, memoryUsedMb: 0, diskUsedMb: 0 };
+    const usage = { instance: 'agent', load1: 0, memoryUsedMb: 0, diskUsedMb: 0 };
     await expect(heartbeats.beat({ hostId: agent.hostId, ...usage }, specs)).rejects.toMatchObject({
       code: 'UNAUTHENTICATED',
     });

@@ -9,6 +9,7 @@ import type { Enrolment } from '../enrolment/enrolment.service.ts';
 import { observeHost } from '../hosts/host-lifecycle.state.ts';
 import { revokeCredentials } from '../enrolment/registration-token.ts';
 import { STATUSES_THAT_GO_MISSING } from '../sandboxes/sandbox.state.ts';
+import { endOfTunnels } from '../tunnels/tunnel.books.ts';
 import type { FleetDatabase, FleetEvents } from '../tables.ts';
 
 /** How long the answer to a goodbye has to be on its way before the host's connections are cut, in ms. */
@@ -83,7 +84,8 @@ export class Departures {
       if (known.quarantinedAt) throw quarantined();
       // With its token: one that was spent would let the same key ask again for credentials that are over.
       await revokeCredentials(tx, hostId);
-      const row = await touchHost(tx, known, observeHost(known, { type: 'LEFT' }, new Date()).changes);
+      const left = observeHost(known, { type: 'LEFT' }, new Date()).changes;
+      const row = await touchHost(tx, known, { ...left, ...endOfTunnels(known) });
       await record([{ subject: 'HOST', change: 'UPDATED', type: 'host.left', row }]);
     });
     await audit.succeeded('host.leave', hostId, address);

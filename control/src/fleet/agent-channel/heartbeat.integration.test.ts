@@ -61,7 +61,10 @@ describe('heartbeats', () => {
   });
 
   const beat = (hostId: string) =>
-    control.fleet.agentChannel.heartbeats.beat({ hostId, load1: 1, memoryUsedMb: 2, diskUsedMb: 3 }, SPECS);
+    control.fleet.agentChannel.heartbeats.beat(
+      { hostId, instance: 'a', load1: 1, memoryUsedMb: 2, diskUsedMb: 3 },
+      SPECS,
+    );
 
   it('that arrive together are written by few statements', async () => {
     await Promise.all(hostIds.map(beat));

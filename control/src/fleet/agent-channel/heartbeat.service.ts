@@ -10,11 +10,15 @@ import type { FleetDatabase } from '../tables.ts';
 /** One heartbeat as it is written. */
 export interface Beat extends HostUsage {
   readonly hostId: string;
+  /** The agent process that it came from. */
+  readonly instance: string;
 }
 
 export interface BeatAnswer {
   /** Digest of the host's inventory that was reconciled last. */
   readonly knownDigest: string | null;
+  /** Whether what this agent process says of the host is believed; see `TunnelBooks.hearing`. */
+  readonly isHeard: boolean;
 }
 
 /** Longest a beat waits for company before it is written, in ms. Longer makes fewer statements and later answers. */
@@ -65,14 +69,21 @@ export class Heartbeats {
    * @throws {RookeryError} `UNAUTHENTICATED` when there is no such host any more.
    */
   async beat(beat: Beat, specs: HostSpecs): Promise<BeatAnswer> {
-    await this.#describe(beat.hostId, specs);
-    const waiting = this.#waiting.get(beat.hostId);
+    const answer = await this.#queue(beat);
+    if (answer.isHeard) await this.#describe(beat.hostId, specs);
+    return answer;
+  }
+
+  #queue(beat: Beat): Promise<BeatAnswer> {
+    // Two agents of one host are answered apart.
+    const key = `${beat.hostId} ${beat.instance}`;
+    const waiting = this.#waiting.get(key);
     if (waiting) {
       waiting.beat = beat;
       return waiting.answer.promise;
     }
     const answer = Promise.withResolvers<BeatAnswer>();
-    this.#waiting.set(beat.hostId, { beat, answer });
+    this.#waiting.set(key, { beat, answer });
     if (this.#waiting.size >= BATCH_SIZE) void this.#flush();
     else this.#timer ??= setTimeout(() => void this.#flush(), BATCH_WINDOW_MS);
     return answer.promise;
@@ -128,7 +139,7 @@ export class Heartbeats {
   async #settle(batch: readonly Waiting[]): Promise<void> {
     const answers = await this.#write(batch.map(({ beat }) => beat));
     for (const { beat, answer } of batch) {
-      const known = answers.get(beat.hostId);
+      const known = answers.get(beat);
       if (known) answer.resolve(known);
       else
         answer.reject(
@@ -139,11 +150,12 @@ export class Heartbeats {
     }
   }
 
-  async #write(beats: readonly Beat[]): Promise<Map<string, BeatAnswer>> {
+  async #write(beats: readonly Beat[]): Promise<Map<Beat, BeatAnswer>> {
     const column = <T>(pick: (beat: Beat) => T): T[] => beats.map(pick);
-    const { rows } = await sql<{ hostId: string; digest: string | null; online: boolean }>`
+    const { rows } = await sql<Written>`
       with beat as (
-        select * from unnest(
+        -- Of two agents of one host, either: the lease is the host's.
+        select distinct on (host_id) * from unnest(
           ${column((b) => b.hostId)}::uuid[], ${column((b) => b.load1)}::float8[],
           ${column((b) => b.memoryUsedMb)}::int[], ${column((b) => b.diskUsedMb)}::int[]
         ) as beat (host_id, load1, memory_used_mb, disk_used_mb)
@@ -153,7 +165,8 @@ export class Heartbeats {
         from beat where lease.host_id = beat.host_id
         returning lease.host_id, lease.inventory_digest
       )
-      select written.host_id as "hostId", written.inventory_digest as digest, hosts.status = 'ONLINE' as online
+      select written.host_id as "hostId", written.inventory_digest as digest, hosts.status = 'ONLINE' as online,
+        hosts.quarantined_at is not null as quarantined, hosts.tunnel_holder as holder, hosts.tunnel_instance as instance
       from written join hosts on hosts.id = written.host_id and hosts.deleted_at is null and hosts.left_at is null`.execute(
       this.#deps.database.query,
     );
@@ -166,6 +179,23 @@ export class Heartbeats {
           this.#deps.log.warn({ hosts: returning.length, err }, 'returning hosts could not be written down'),
         );
     }
-    return new Map(rows.map(({ hostId, digest, online }) => [hostId, { knownDigest: online ? digest : null }]));
+    const hosts = new Map(rows.map((row) => [row.hostId, row]));
+    return new Map(
+      beats.flatMap((beat) => {
+        const host = hosts.get(beat.hostId);
+        if (!host) return [];
+        const isHeard = !host.quarantined && (host.holder === null || host.instance === beat.instance);
+        return [[beat, { knownDigest: host.online ? host.digest : null, isHeard }]];
+      }),
+    );
   }
+}
+
+interface Written {
+  readonly hostId: string;
+  readonly digest: string | null;
+  readonly online: boolean;
+  readonly quarantined: boolean;
+  readonly holder: string | null;
+  readonly instance: string | null;
 }

@@ -78,8 +78,8 @@ export const REFUSALS = {
 } as const;
 export type Refusal = keyof typeof REFUSALS;
 
-/** How control came to know that two machines have the same credentials. */
-export const QUARANTINE_CAUSES = ['REFRESH_REUSED', 'SECOND_MACHINE'] as const;
+/** How control came to know that two machines, or two agents, have the same credentials. */
+export const QUARANTINE_CAUSES = ['REFRESH_REUSED', 'SECOND_AGENT', 'SECOND_MACHINE'] as const;
 export type QuarantineCause = (typeof QUARANTINE_CAUSES)[number];
 
 interface Refused {

@@ -1,3 +1,4 @@
+import { endOfTunnels } from '../tunnels/tunnel.books.ts';
 import type { Selectable } from 'kysely';
 import { observeHost } from '../hosts/host-lifecycle.state.ts';
 import { specsToColumns, type HostSpecs } from '../hosts/host.specs.ts';
@@ -78,6 +79,8 @@ export async function enrolHost(tx: FleetTransaction, host: HostRow, specs: Host
   return touchHost(tx, host, {
     ...specsToColumns(specs),
     ...observeHost(host, { type: 'JOINED' }, now).changes,
+    // What is open was opened with credentials that are over.
+    ...endOfTunnels(host),
   });
 }
 

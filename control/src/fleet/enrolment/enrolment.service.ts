@@ -8,6 +8,7 @@ import { observeHost } from '../hosts/host-lifecycle.state.ts';
 import type { HostSpecs } from '../hosts/host.specs.ts';
 import type { AccountsPort } from '../../kernel/ports.ts';
 import type { FleetDatabase, FleetEvents, FleetTransaction, HostRow } from '../tables.ts';
+import { endOfTunnels } from '../tunnels/tunnel.books.ts';
 import type { CredentialIssuer, HostCredentials } from './credential.issuer.ts';
 import {
   decideRefresh,
@@ -63,6 +64,8 @@ export interface EnrolmentDeps {
   readonly audit: EnrolmentAudit;
   /** Cuts every socket of a host. */
   readonly disconnect: (hostId: string, code: CloseCode, reason: string) => void;
+  /** Cuts the tunnel of a host, and not its channel: in quarantine its lease goes on. */
+  readonly cutTunnel: (hostId: string, code: CloseCode, reason: string) => void;
   readonly log: Logger;
 }
 
@@ -296,6 +299,32 @@ export class Enrolment {
     });
   }
 
+  /**
+   * Two agents that are both alive say that they are this host.
+   *
+   * @param generation of the tunnel that the first is connected by.
+   * @returns false when that tunnel is not the host's any more, so that nothing is proven.
+   */
+  async secondAgent(
+    hostId: string,
+    generation: number,
+    incumbent: Pick<Machine, 'bootId' | 'address'>,
+    rival: Machine,
+  ): Promise<boolean> {
+    return this.#deps.events.transaction(`host:${hostId}`, async (tx, record) => {
+      const { host, identity } = await lockHost(tx, hostId);
+      if (!host || !identity || host.deletedAt || host.quarantinedAt || host.tunnelGeneration !== generation)
+        return false;
+      await tx
+        .updateTable('HostIdentity')
+        .set({ ...incumbent, seenAt: new Date() })
+        .where('hostId', '=', hostId)
+        .execute();
+      await this.#quarantine(tx, record, host, 'SECOND_AGENT', rival);
+      return true;
+    });
+  }
+
   /** Of hosts that proved themselves some time ago, those whose proof still counts. One query, whatever their number. */
   async stillStanding(hosts: readonly AuthenticatedHost[]): Promise<Set<AuthenticatedHost>> {
     if (hosts.length === 0) return new Set();
@@ -357,11 +386,19 @@ export class Enrolment {
       })
       .where('hostId', '=', host.id)
       .execute();
-    const row = await touchHost(tx, host, observeHost(host, { type: 'CLONED' }, now).changes);
-    const type = cause === 'REFRESH_REUSED' ? 'host.refresh_reuse' : 'host.second_machine';
-    await record([{ subject: 'HOST', change: 'UPDATED', type, row }]);
+    const cloned = observeHost(host, { type: 'CLONED' }, now).changes;
+    const row = await touchHost(tx, host, { ...cloned, ...endOfTunnels(host) });
+    await record([{ subject: 'HOST', change: 'UPDATED', type: QUARANTINE_EVENTS[cause], row }]);
+    // Other replicas, and this one if it comes too early, close theirs when they compare them with the books.
+    setImmediate(() => this.#deps.cutTunnel(host.id, CloseCode.SecondAgent, 'two agents say that they are this host'));
   }
 }
+
+const QUARANTINE_EVENTS: Record<QuarantineCause, string> = {
+  REFRESH_REUSED: 'host.refresh_reuse',
+  SECOND_AGENT: 'host.second_agent',
+  SECOND_MACHINE: 'host.second_machine',
+};
 
 function refused(reason: Refusal): RookeryError {
   // The only one that is not about who somebody is.

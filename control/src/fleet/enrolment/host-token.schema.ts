@@ -22,7 +22,7 @@ export function addHostTokens(builder: FleetBuilder, { Host, joinWarnings }: Sha
   });
   const QuarantineCause = builder.enumType('HostQuarantineCause', {
     description:
-      'REFRESH_REUSED: a refresh token was used that a newer one had replaced. SECOND_MACHINE: the credentials came from another machine than they were given to.',
+      'REFRESH_REUSED: a refresh token was used that a newer one had replaced. SECOND_AGENT: a second agent came while the first was connected and answered. SECOND_MACHINE: the credentials came from another machine than they were given to.',
     values: QUARANTINE_CAUSES,
   });
   const Holder = builder.objectRef<CredentialHolder>('HostCredentialHolder').implement({

@@ -242,7 +242,7 @@ async function markDeleted(tx: FleetTransaction, hostId: string): Promise<HostRo
   const { changes } = observeHost(host, { type: 'DELETION_FINISHED' }, new Date());
   return tx
     .updateTable('Host')
-    .set({ ...changes, revision: host.revision + 1 })
+    .set({ ...changes, tunnelHolder: null, revision: host.revision + 1 })
     .where('id', '=', hostId)
     .returningAll()
     .executeTakeFirst();

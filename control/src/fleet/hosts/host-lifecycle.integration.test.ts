@@ -3,7 +3,7 @@ import { sql } from 'kysely';
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openTestDatabase } from '../../../test/harness.ts';
-import { everyHostState, observation, OTHER_REPLICA, REPLICA } from '../../../test/host-states.ts';
+import { everyHostState, observation, OTHER_REPLICA } from '../../../test/host-states.ts';
 import type { DatabaseConnection } from '../../database/database.ts';
 import { EventLog } from '../../kernel/events/event-log.ts';
 import type { Term } from '../../kernel/leadership.ts';
@@ -29,7 +29,7 @@ beforeAll(async () => {
   connection = await openTestDatabase();
   database = connection.as<FleetTables>();
   events = new EventLog(connection, silentLogger()).as<FleetTables>();
-  presence = new HostPresence({ database, events, replicaId: REPLICA });
+  presence = new HostPresence({ database, events });
 });
 afterAll(async () => {
   await events[Symbol.asyncDispose]();

@@ -45,16 +45,26 @@ const OBSERVATIONS: Record<
   HostObservation['type'],
   { dropped?: (host: HostState) => boolean; becomes: (host: HostState) => Partial<HostState> }
 > = {
-  JOINED: { becomes: ({ registeredAt }) => ({ registeredAt: registeredAt ?? NOW, quarantinedAt: null, leftAt: null }) },
+  JOINED: {
+    becomes: ({ registeredAt }) => ({
+      registeredAt: registeredAt ?? NOW,
+      quarantinedAt: null,
+      leftAt: null,
+      tunnelReplica: null,
+    }),
+  },
   HEARD: { dropped: ({ leftAt }) => leftAt !== null, becomes: () => ({ status: 'ONLINE' }) },
   SILENT: { dropped: ({ status }) => status !== 'ONLINE', becomes: () => ({ status: 'UNREACHABLE' }) },
-  TUNNEL_UP: { dropped: ({ leftAt }) => leftAt !== null, becomes: () => ({ tunnelReplica: REPLICA }) },
+  TUNNEL_UP: {
+    dropped: ({ leftAt, quarantinedAt }) => leftAt !== null || quarantinedAt !== null,
+    becomes: () => ({ tunnelReplica: REPLICA }),
+  },
   TUNNEL_DOWN: {
     dropped: ({ tunnelReplica }) => tunnelReplica === OTHER_REPLICA,
     becomes: () => ({ tunnelReplica: null }),
   },
   LEFT: { becomes: ({ leftAt }) => ({ status: 'UNREACHABLE', tunnelReplica: null, leftAt: leftAt ?? NOW }) },
-  CLONED: { becomes: ({ quarantinedAt }) => ({ quarantinedAt: quarantinedAt ?? NOW }) },
+  CLONED: { becomes: ({ quarantinedAt }) => ({ quarantinedAt: quarantinedAt ?? NOW, tunnelReplica: null }) },
   BYOC_DISABLED: {
     dropped: ({ kind }) => kind === 'PLATFORM',
     becomes: ({ byocDisabledAt }) => ({ byocDisabledAt: byocDisabledAt ?? NOW }),

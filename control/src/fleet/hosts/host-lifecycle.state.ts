@@ -108,21 +108,27 @@ export function observeHost(host: HostState, seen: HostObservation, now: Date): 
   if (host.deletedAt) return nothing;
   switch (seen.type) {
     case 'JOINED':
-      return onlyChanged(host, { registeredAt: host.registeredAt ?? now, quarantinedAt: null, leftAt: null });
+      // What its tunnel was opened with is over.
+      return onlyChanged(host, {
+        registeredAt: host.registeredAt ?? now,
+        quarantinedAt: null,
+        leftAt: null,
+        tunnelReplica: null,
+      });
     case 'HEARD':
       // What is heard of one that has left was said before its goodbye and overtaken by it.
       return host.status === 'ONLINE' || host.leftAt ? nothing : { changes: { status: 'ONLINE' } };
     case 'SILENT':
       return host.status === 'ONLINE' ? { changes: { status: 'UNREACHABLE' } } : nothing;
     case 'TUNNEL_UP':
-      return host.leftAt ? nothing : onlyChanged(host, { tunnelReplica: seen.replicaId });
+      return host.leftAt || host.quarantinedAt ? nothing : onlyChanged(host, { tunnelReplica: seen.replicaId });
     case 'TUNNEL_DOWN':
       // One that another replica took over in the meantime is left alone.
       return host.tunnelReplica === seen.replicaId ? { changes: { tunnelReplica: null } } : nothing;
     case 'LEFT':
       return onlyChanged(host, { status: 'UNREACHABLE', leftAt: host.leftAt ?? now, tunnelReplica: null });
     case 'CLONED':
-      return host.quarantinedAt ? nothing : { changes: { quarantinedAt: now } };
+      return onlyChanged(host, { quarantinedAt: host.quarantinedAt ?? now, tunnelReplica: null });
     case 'BYOC_DISABLED':
       return host.kind === 'PLATFORM' || host.byocDisabledAt ? nothing : { changes: { byocDisabledAt: now } };
     case 'BYOC_ENABLED':

@@ -13,12 +13,11 @@ import { hostSpecsSchema, type HostSpecs } from './host.specs.ts';
 let connection: DatabaseConnection;
 let database: FleetDatabase;
 let presence: HostPresence;
-const replicaId = randomUUID();
 
 beforeAll(async () => {
   connection = await openTestDatabase();
   database = connection.as<FleetTables>();
-  presence = new HostPresence({ database, events: new EventLog(connection, silentLogger()).as(), replicaId });
+  presence = new HostPresence({ database, events: new EventLog(connection, silentLogger()).as() });
 });
 beforeEach(async () => {
   for (const table of ['Host', 'HostLease', 'Sandbox', 'Event'] as const)
@@ -209,22 +208,6 @@ test('a host that returns is asked for everything it has, also when its digest i
   ).toEqual({ inventoryDigest: null });
 });
 
-test('tunnels that this process holds are put right, whatever was written meanwhile', async () => {
-  const [cleared, taken] = [
-    await newHost(0, { tunnelReplica: null }),
-    await newHost(0, { tunnelReplica: randomUUID() }),
-  ];
-  expect(await presence.assertTunnels([cleared.id, taken.id, randomUUID()])).toBe(2);
-  for (const { id } of [cleared, taken]) expect(await hostOf(id)).toMatchObject({ tunnelReplica: replicaId });
-  expect(await presence.assertTunnels([cleared.id, taken.id])).toBe(0);
-});
-
-test('this process never takes its own tunnels for those of a dead one, however late its own sign of life is', async () => {
-  const host = await newHost(0, { tunnelReplica: replicaId });
-  expect(await presence.clearOrphanedTunnels(LEADER, 10_000)).toBe(0);
-  expect(await hostOf(host.id)).toMatchObject({ tunnelReplica: replicaId });
-});
-
 test('words and numbers of an agent are cut to what a row and a sum can bear', () => {
   const huge = {
     hostname: 'x'.repeat(9_999),
@@ -274,26 +257,4 @@ test('what an agent says is written when it is new, and only then', async () => 
     agentConditions: [{ type: 'NO_RUNTIME', message: 'install runc' }],
     revision: host.revision + 1,
   });
-});
-
-test('the loss of a tunnel that another replica has taken over in the meantime changes nothing', async () => {
-  const other = randomUUID();
-  const host = await newHost(0, { tunnelReplica: other });
-  await presence.tunnelLost(host.id);
-  expect(await hostOf(host.id)).toMatchObject({ tunnelReplica: other });
-});
-
-test('tunnels of a control process that died are cleared, those of a living one are not', async () => {
-  const other = randomUUID();
-  await database.query
-    .insertInto('Replica')
-    .values([{ id: other, startedAt: new Date(), seenAt: new Date() }])
-    .execute();
-  const [living, dead] = [
-    await newHost(0, { tunnelReplica: other }),
-    await newHost(0, { tunnelReplica: randomUUID() }),
-  ];
-  expect(await presence.clearOrphanedTunnels(LEADER, 10_000)).toBe(1);
-  expect(await hostOf(living.id)).toMatchObject({ tunnelReplica: other });
-  expect(await hostOf(dead.id)).toMatchObject({ tunnelReplica: null });
 });

@@ -2,23 +2,20 @@ import { sql } from 'kysely';
 import { HOST_LOST_REASON, STATUSES_THAT_GO_MISSING } from '../sandboxes/sandbox.state.ts';
 import { TOGETHER_LEASES, type Evidence } from '../monitor/monitor.state.ts';
 import type { Term } from '../../kernel/leadership.ts';
-import type { FleetDatabase, FleetEvents, FleetTransaction, HostRow } from '../tables.ts';
-import { observeHost } from './host-lifecycle.state.ts';
+import type { FleetDatabase, FleetEvents, HostRow } from '../tables.ts';
 import { specsToColumns, type HostSpecs } from './host.specs.ts';
 
 /** Rows declared lost or back in one transaction; more holds more row locks at once and blocks the process for longer while their events are made. */
 const BATCH = 500;
 
-/** How the fleet learns that hosts come, go and change: the writes behind heartbeats, tunnels and the monitor. */
+/** How the fleet learns that hosts come, go and change: the writes behind heartbeats and the monitor. */
 export class HostPresence {
   readonly #database: FleetDatabase;
   readonly #events: FleetEvents;
-  readonly #replicaId: string;
 
-  constructor(deps: { database: FleetDatabase; events: FleetEvents; replicaId: string }) {
+  constructor(deps: { database: FleetDatabase; events: FleetEvents }) {
     this.#database = deps.database;
     this.#events = deps.events;
-    this.#replicaId = deps.replicaId;
   }
 
   /** Writes down what an agent says of its machine; nothing when it is what we know. */
@@ -65,74 +62,6 @@ export class HostPresence {
         await record(hosts.map((row) => ({ subject: 'HOST', change: 'UPDATED', type: 'host.online', row })));
       });
     }
-  }
-
-  /**
-   * This process has made a round trip through the host's tunnel: it may be placed on.
-   *
-   * @returns false when there is no such host any more.
-   */
-  async tunnelReady(hostId: string): Promise<boolean> {
-    const seen = { type: 'TUNNEL_UP', replicaId: this.#replicaId } as const;
-    return this.#update(hostId, 'host.tunnel_up', (host) => observeHost(host, seen, new Date()).changes);
-  }
-
-  /**
-   * Puts right which hosts this process reaches, whatever was written meanwhile: after a stall its
-   * tunnels may have been taken for those of a dead process.
-   *
-   * @param hostIds hosts whose tunnel here is proven.
-   * @returns how many rows were wrong.
-   */
-  async assertTunnels(hostIds: readonly string[]): Promise<number> {
-    if (hostIds.length === 0) return 0;
-    const wrong = await this.#database.query
-      .selectFrom('Host')
-      .select('id')
-      .where('id', 'in', hostIds)
-      .where('tunnelReplica', 'is distinct from', this.#replicaId)
-      .where('leftAt', 'is', null)
-      .where('deletedAt', 'is', null)
-      .execute();
-    for (const { id } of wrong) await this.tunnelReady(id);
-    return wrong.length;
-  }
-
-  /** The tunnel that this process held is gone; one that another replica took over in the meantime is left alone. */
-  async tunnelLost(hostId: string): Promise<void> {
-    const seen = { type: 'TUNNEL_DOWN', replicaId: this.#replicaId } as const;
-    await this.#update(hostId, 'host.tunnel_down', (host) => observeHost(host, seen, new Date()).changes);
-  }
-
-  /**
-   * Clears tunnels that belong to no living replica, so that nothing is placed on a host which nobody can reach.
-   *
-   * @throws {FencedOff}
-   */
-  async clearOrphanedTunnels(term: Term, replicaDeadAfterMs: number): Promise<number> {
-    const orphaned = await this.#database.query
-      .selectFrom('Host')
-      .select(['id', 'tunnelReplica'])
-      .where('tunnelReplica', 'is not', null)
-      .where('tunnelReplica', '!=', this.#replicaId)
-      .where('tunnelReplica', 'not in', (living) =>
-        living
-          .selectFrom('Replica')
-          .select('Replica.id')
-          .where('seenAt', '>', sql<Date>`now() - ${replicaDeadAfterMs} * interval '1 ms'`),
-      )
-      .execute();
-    for (const { id, tunnelReplica } of orphaned) {
-      // Only that of the dead one: the host may have dialled another replica meanwhile.
-      const seen = { type: 'TUNNEL_DOWN', replicaId: tunnelReplica as string } as const;
-      await this.#update(
-        id,
-        'host.tunnel_down',
-        (host) => observeHost(host, seen, new Date()).changes,
-        (tx) => term.fence(tx),
-      );
-    }
-    return orphaned.length;
   }
 
   /**
@@ -272,14 +201,8 @@ export class HostPresence {
   }
 
   /** @returns whether there is such a host. */
-  async #update(
-    hostId: string,
-    type: string,
-    change: (host: HostRow) => Partial<HostRow>,
-    first: (tx: FleetTransaction) => Promise<void> = async () => {},
-  ): Promise<boolean> {
+  async #update(hostId: string, type: string, change: (host: HostRow) => Partial<HostRow>): Promise<boolean> {
     return this.#events.transaction(`host:${hostId}`, async (tx, record) => {
-      await first(tx);
       const host = await tx
         .selectFrom('Host')
         .selectAll()

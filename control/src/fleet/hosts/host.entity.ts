@@ -53,6 +53,16 @@ export const HostSchema = defineEntity({
 
     /** The control replica that holds a tunnel through which it has made a round trip; null when none does. */
     tunnelReplica: p.uuid().nullable(),
+    /**
+     * Grows with every tunnel that is admitted and with everything that ends all there were. What is written
+     * about a tunnel is written only while this is still its number; see `tunnels/tunnel.books.ts`.
+     */
+    tunnelGeneration: p.integer().default(0),
+    /** The control replica that holds the admitted tunnel, whether or not it has made a round trip. */
+    tunnelHolder: p.uuid().nullable(),
+    /** The agent process that was admitted last, and where it dialled from. */
+    tunnelInstance: p.text().nullable(),
+    tunnelAddress: p.text().nullable(),
     cordonedAt: p.datetime().nullable(),
     /** Its operator took it out of the fleet (`rookery-agent leave`), and it has not joined again since. */
     leftAt: p.datetime().nullable(),

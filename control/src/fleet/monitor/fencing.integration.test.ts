@@ -6,6 +6,7 @@ import { insertHost, openTestDatabase } from '../../../test/harness.ts';
 import type { DatabaseConnection } from '../../database/database.ts';
 import { EventLog } from '../../kernel/events/event-log.ts';
 import { FencedOff, Leadership, type Term } from '../../kernel/leadership.ts';
+import { TunnelBooks } from '../tunnels/tunnel.books.ts';
 import { HostPresence } from '../hosts/host-presence.service.ts';
 import { START_DEADLINE_MS, StartDeadlines } from '../sandboxes/start-deadline.ts';
 import type { FleetDatabase, FleetEvents, FleetTables } from '../tables.ts';
@@ -84,7 +85,8 @@ async function everything(): Promise<string> {
   ]);
 }
 
-const presence = () => new HostPresence({ database, events, replicaId: randomUUID() });
+const presence = () => new HostPresence({ database, events });
+const tunnels = () => new TunnelBooks({ database, events, replicaId: randomUUID() });
 
 /** One whose waiting is over: it has judged, and would write now. */
 async function impatient(term: Term): Promise<() => Promise<unknown>> {
@@ -99,7 +101,7 @@ const WRITES: Record<string, (term: Term) => Promise<unknown>> = {
   'a silent host is unreachable': (term) => presence().silence(term, new Date(), Number.POSITIVE_INFINITY),
   'the sandboxes of an unreachable host are missing': (term) => presence().markMissing(term),
   'a lease from the future is dated now': (term) => presence().clampLeases(term),
-  'the tunnel of a dead replica is down': (term) => presence().clearOrphanedTunnels(term, 10_000),
+  'the tunnel of a dead replica is down': (term) => tunnels().clearOrphaned(term, 10_000),
   'the fleet is observed': (term) => {
     const evidence = { heard: 1, silent: 1, lost: 0, unreachable: 1 };
     const verdict = judge(beginning('CONTROL_STARTED', 0, 1_000), evidence, 0, 1_000);

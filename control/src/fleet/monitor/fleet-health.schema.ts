@@ -24,7 +24,8 @@ export function addFleetHealth(builder: FleetBuilder, { ChangeKind }: SharedType
     fields: (t) => ({
       name: t.exposeString('name'),
       description: t.exposeString('description'),
-      periodMs: t.exposeInt('periodMs'),
+      // Some are a part of a setting, and not whole.
+      periodMs: t.int({ resolve: ({ periodMs }) => Math.round(periodMs) }),
       standsBy: t.exposeBoolean('standsBy', { description: 'The leader does it, and this process is not the leader.' }),
       runs: t.exposeInt('runs'),
       lastRunAt: t.expose('lastRunAt', { type: 'DateTime', nullable: true }),

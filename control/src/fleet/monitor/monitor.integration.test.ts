@@ -12,7 +12,7 @@ import { silentLogger } from '@rookery/wire/log.ts';
 import { randomUUID } from 'node:crypto';
 
 /** Long enough for a busy machine not to look like one that stalls. */
-const LEASE_MS = 3_000;
+const LEASE_MS = 3_001;
 const DEADLINE = { timeout: 30_000, interval: 50 };
 
 const HEALTH = `{ fleetHealth {

@@ -158,8 +158,8 @@ export class Convergence {
     if (proven.length === 0) return 0;
     const hostIds = await books.hostsWithOrphans(proven, new Date(Date.now() - orphanMinAgeMs));
     await inBatches(hostIds, PUSHES_PER_HOST, async (hostId) => {
-      const inventory = await pool
-        .get(hostId)
+      const host = await pool.find(hostId);
+      const inventory = await host
         ?.inventory(INVENTORY_DEADLINE_MS)
         .catch((err: unknown) => void log.info({ hostId, err }, 'a host with orphans could not be read again'));
       if (inventory) await this.reconcile(hostId, inventory);

@@ -9,7 +9,7 @@ import { InvalidInput, UserError } from '../../kernel/user-errors.ts';
 import type { Viewer } from '../../kernel/viewer.ts';
 import type { EventHub } from '../../kernel/events/event-hub.ts';
 import type { FleetDatabase, SandboxRow } from '../tables.ts';
-import type { ExecEvent } from '../tunnels/host-client.ts';
+import { EXEC_BEGIN_MS, type ExecEvent } from '../tunnels/host-client.ts';
 import type { HostClientPool } from '../tunnels/host-client-pool.ts';
 import { collect, inChunks, MAX_OUTPUT_BYTES, withinTime, type ExecOutput } from './exec.output.ts';
 import type { SandboxOperations } from './sandbox-operations.service.ts';
@@ -35,8 +35,11 @@ export class HostUnavailable extends UserError {
   }
 }
 
-/** How long a command waits for a sandbox that is on its way to RUNNING, in ms. */
-const START_WAIT_MS = 20_000;
+/** How long a command may wait altogether until it begins, in ms: for a sandbox that is on its way to RUNNING, and for its host. */
+const BEGIN_WITHIN_MS = EXEC_BEGIN_MS;
+
+/** What is left of it for the host at least, in ms, when its sandbox has taken the rest. */
+const MIN_HOST_MS = 5_000;
 
 const ON_THE_WAY: readonly SandboxStatus[] = ['PENDING', 'STARTING', 'RESUMING'];
 
@@ -141,26 +144,16 @@ export class ExecService {
     const sandbox = await this.#authorized(someone, sandboxId);
     const request = parseInput(collectedInput, input);
     try {
-      return await this.#collected(someone, sandbox, request);
+      const events = await this.#open(someone, sandbox, request, MAX_OUTPUT_BYTES);
+      try {
+        const output = await collect(events);
+        if (!output) throw lost();
+        return output;
+      } finally {
+        await events.return?.();
+      }
     } catch (error) {
-      if (!isRefusal(error)) throw asUserError(error, sandbox);
-      // The host refused it, so it has not begun: it may just have been paused for being idle.
-      const woken = await this.#deps.operations.wake(someone, sandbox, true);
-      if (woken.generation <= sandbox.generation) throw asUserError(error, sandbox);
-      return await this.#collected(someone, woken, request).catch((again: unknown) => {
-        throw asUserError(again, woken);
-      });
-    }
-  }
-
-  async #collected(viewer: Viewer, sandbox: SandboxRow, request: ExecRequestInput): Promise<ExecOutput> {
-    const events = await this.#open(viewer, sandbox, request, MAX_OUTPUT_BYTES);
-    try {
-      const output = await collect(events);
-      if (!output) throw lost();
-      return output;
-    } finally {
-      await events.return?.();
+      throw asUserError(error, sandbox);
     }
   }
 
@@ -175,7 +168,10 @@ export class ExecService {
     const someone = signedIn(viewer);
     try {
       const sandbox = await this.#authorized(someone, sandboxId);
-      const events = await this.#open(someone, sandbox, parseInput(streamedInput, input), null);
+      const request = parseInput(streamedInput, input);
+      const events = await this.#open(someone, sandbox, request, null).catch((error: unknown) => {
+        throw asUserError(error, sandbox);
+      });
       const items = endWith<ExecStreamItem>(endingWithExit(inChunks(events)), (error) => {
         const known = asUserError(error, sandbox);
         if (known instanceof UserError) return known;
@@ -195,33 +191,75 @@ export class ExecService {
     return sandbox;
   }
 
+  /**
+   * Has the command begun when it resolves. A sandbox that is starting is waited for, one that was paused
+   * for being idle is resumed, also when only its host knows that as yet.
+   *
+   * @throws {SandboxNotRunning | HostUnavailable | RookeryError} at the end of {@link BEGIN_WITHIN_MS} at the latest.
+   */
   async #open(
     viewer: Viewer,
     sandbox: SandboxRow,
-    { command, cwd, env, stdin, timeoutSeconds }: ExecRequestInput,
+    request: ExecRequestInput,
     maxOutputBytes: number | null,
   ): Promise<AsyncIterableIterator<ExecEvent>> {
-    const running = await this.#whenStarted(await this.#deps.operations.wake(viewer, sandbox));
+    const deadline = Date.now() + BEGIN_WITHIN_MS;
+    const woken = await this.#woken(viewer, sandbox, false, deadline);
+    try {
+      return await this.#begin(woken, request, maxOutputBytes, deadline);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      // The host refused it, so it has not begun: it may just have been paused for being idle.
+      const again = await this.#woken(viewer, woken, true, deadline);
+      if (again.generation <= woken.generation) throw error;
+      return this.#begin(again, request, maxOutputBytes, deadline);
+    }
+  }
+
+  async #begin(
+    sandbox: SandboxRow,
+    { command, cwd, env, stdin, timeoutSeconds }: ExecRequestInput,
+    maxOutputBytes: number | null,
+    deadline: number,
+  ): Promise<AsyncIterableIterator<ExecEvent>> {
+    const running = await this.#whenStarted(sandbox, deadline);
     if (running.status === 'MISSING') throw new HostUnavailable('The sandbox’s host has not been heard from.');
     if (running.status !== 'RUNNING') throw new SandboxNotRunning(running);
     const host = await this.#deps.pool.find(running.hostId);
     if (!host) throw new HostUnavailable('The sandbox’s host is not connected.');
     const timeoutMs = timeoutSeconds * 1_000;
-    const events = host.exec({
-      sandboxId: running.id,
-      command,
-      cwd: cwd ?? null,
-      env: env ?? null,
-      stdin: stdin ?? null,
-      timeoutMs,
-      maxOutputBytes,
-    });
+    const events = host.exec(
+      {
+        sandboxId: running.id,
+        command,
+        cwd: cwd ?? null,
+        env: env ?? null,
+        stdin: stdin ?? null,
+        timeoutMs,
+        maxOutputBytes,
+      },
+      Math.max(deadline - Date.now(), MIN_HOST_MS),
+    );
+    await events.begun;
     return withinTime(events, timeoutMs);
   }
 
-  async #whenStarted(sandbox: SandboxRow): Promise<SandboxRow> {
+  /** @param hostSays as in `SandboxOperations.wake`, which may wait longer than a command does. */
+  async #woken(viewer: Viewer, sandbox: SandboxRow, hostSays: boolean, deadline: number): Promise<SandboxRow> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      const giveUp = () => reject(new HostUnavailable('The sandbox’s host has not resumed it in time.'));
+      timer = setTimeout(giveUp, Math.max(deadline - Date.now(), MIN_HOST_MS));
+    });
+    try {
+      return await Promise.race([this.#deps.operations.wake(viewer, sandbox, hostSays), late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #whenStarted(sandbox: SandboxRow, deadline: number): Promise<SandboxRow> {
     const { hub, database } = this.#deps;
-    const deadline = Date.now() + START_WAIT_MS;
     let current = sandbox;
     while (ON_THE_WAY.includes(current.status) && Date.now() < deadline) {
       const seen = hub.position;

@@ -152,7 +152,18 @@ describe('a sandbox with a timeout', () => {
   };
   const run = (id: string) => fleet.services.exec.run(fleet.admin, id, { command: ['true'] });
 
-  test('is resumed by a command', async () => {
+  const streamed = async (id: string) => {
+    const last = (await Array.fromAsync(await fleet.services.exec.stream(fleet.admin, id, { command: ['true'] }))).at(
+      -1,
+    );
+    if (last && 'exitCode' in last) return last;
+    throw last;
+  };
+
+  test.each([
+    ['collected', run],
+    ['streamed', streamed],
+  ])('is resumed by a command whose output is %s', async (_how, run) => {
     const { id } = await create();
     await agent.report(false, [autoPaused(id, 1)]);
     await fleet.becomes(id, { status: 'PAUSED', observedGeneration: 2 });
@@ -161,7 +172,10 @@ describe('a sandbox with a timeout', () => {
     expect(await fleet.sandbox(id)).toMatchObject({ status: 'RUNNING', desiredState: 'RUNNING', generation: 3 });
   });
 
-  test('is resumed by a command also when its pause was not heard of yet', async () => {
+  test.each([
+    ['collected', run],
+    ['streamed', streamed],
+  ])('is resumed by one whose output is %s also when its pause was not heard of yet', async (_how, run) => {
     const { id } = await create();
     let isPaused = true;
     agent.onApply = (spec, generation) => {

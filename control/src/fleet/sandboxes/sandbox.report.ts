@@ -31,6 +31,12 @@ export const observedSandboxSchema = z.object({
 
 export type ObservedSandbox = z.output<typeof observedSandboxSchema>;
 
+/** An agent process as it names itself. */
+export const instanceSchema = z.string().min(1).max(64);
+
+/** Which agent process is there. */
+export const identitySchema = z.object({ instance: instanceSchema, bootId: z.string().max(200) });
+
 /** Sandboxes of one host that are looked at; a host of ours has some hundred. */
 const MAX_SANDBOXES = 20_000;
 

@@ -18,6 +18,16 @@ export const INVENTORY = /* GraphQL */ `
   }
 `;
 
+/** Which agent process is there. */
+export const IDENTITY = /* GraphQL */ `
+  query Identity {
+    inventory {
+      instance
+      bootId
+    }
+  }
+`;
+
 export const APPLY_SANDBOX = /* GraphQL */ `
   mutation ApplySandbox($spec: SandboxSpecInput!, $generation: Int!) {
     applySandbox(spec: $spec, generation: $generation) {

@@ -3,9 +3,13 @@ import { CloseCode } from '@rookery/wire/close-codes.ts';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { HostClientPool } from './host-client-pool.ts';
+import type { Answer, Newcomer } from './admission.ts';
+import { HostClientPool, type HostClientPoolDeps } from './host-client-pool.ts';
+import type { OvertakenTunnel } from './tunnel.books.ts';
+
+const NEWCOMER: Newcomer = { instance: 'agent', bootId: 'boot', machineId: null, address: null };
 
 /** A pool with one tunnel on a real socket, whose agent says nothing. */
 describe('a pool of host clients', () => {
@@ -14,18 +18,29 @@ describe('a pool of host clients', () => {
   let pool: HostClientPool;
   let agent: WebSocket;
   let lost: string[];
+  let generation: number;
+  let overtaken: OvertakenTunnel[];
+  /** What is decided about the next that dials. */
+  let admit: HostClientPoolDeps['admit'];
 
   beforeEach(async () => {
     lost = [];
+    generation = 0;
+    overtaken = [];
+    admit = async () => ({ kind: 'ADMITTED', generation: ++generation });
     pool = new HostClientPool({
       log: silentLogger(),
-      onReady: async () => true,
+      replicaId: 'this one',
+      admit: (...asked) => admit(...asked),
+      onReady: async () => 'READY',
       onLost: async (hostId) => void lost.push(hostId),
-      peers: { find: async () => undefined, evict: () => {} },
+      check: async () => ({ corrected: 0, overtaken }),
+      peers: { find: async () => undefined, ask: async () => ({ kind: 'SILENT' }), evict: () => {} },
+      askDeadlineMs: 200,
     });
     if (!server.listening) {
       server.on('upgrade', (request, socket, head) => {
-        sockets.handleUpgrade(request, socket, head, (ws) => pool.adopt(request.url?.slice(1) ?? '', ws));
+        sockets.handleUpgrade(request, socket, head, (ws) => pool.adopt(request.url?.slice(1) ?? '', ws, NEWCOMER));
       });
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     }
@@ -35,6 +50,7 @@ describe('a pool of host clients', () => {
     await pool[Symbol.asyncDispose]();
     agent.terminate();
   });
+  afterAll(() => void server.close());
 
   async function dial(hostId: string): Promise<WebSocket> {
     const socket = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}/${hostId}`);
@@ -73,5 +89,61 @@ describe('a pool of host clients', () => {
     pool.evict('host', CloseCode.HostDeleted, 'host deleted');
     expect((await closed)[0]).toBe(CloseCode.HostDeleted);
     await vi.waitFor(() => expect(pool.get('host')).toBeUndefined());
+  });
+
+  it('fails at once what is under way on a tunnel that it closes, although the agent never answers the close', async () => {
+    const asking = pool.get('host')?.inventory(60_000);
+    const events = pool.get('host')?.exec({ sandboxId: 'box', command: ['true'], timeoutMs: 1_000 });
+    const reading = events?.next();
+    // An agent whose machine has lost power: the other end is open and silent.
+    (agent as unknown as { _socket: { pause(): void } })._socket.pause();
+    pool.evict('host', CloseCode.HostDeleted, 'host deleted');
+    expect(pool.get('host')).toBeUndefined();
+    expect(lost).toEqual(['host']);
+    await expect(asking).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await expect(reading).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+
+  it('gives up a command that its host does not begin, instead of waiting for it', async () => {
+    const events = pool.get('host')?.exec({ sandboxId: 'box', command: ['true'], timeoutMs: 60_000 }, 100);
+    await expect(events?.begun).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await expect(events?.next()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+
+  it('asks the agent that is connected, keeps its tunnel meanwhile, and hears that it is silent', async () => {
+    let answer: Answer | undefined;
+    admit = async (_hostId, _newcomer, ask) => {
+      answer = await ask('this one');
+      return { kind: 'WAIT' };
+    };
+    const before = pool.get('host');
+    const second = await dial('host');
+    const [code] = (await once(second, 'close')) as [number];
+    expect(code).toBe(CloseCode.TryAgainLater);
+    expect(answer).toEqual({ kind: 'SILENT' });
+    expect(pool.get('host')).toBe(before);
+    expect(lost).toEqual([]);
+  });
+
+  it('closes both when there are two', async () => {
+    admit = async () => ({ kind: 'SECOND_AGENT' });
+    const first = once(agent, 'close');
+    const second = new WebSocket(agent.url);
+    const codes = (await Promise.all([first, once(second, 'close')])).map(([code]) => code as number);
+    expect(codes).toEqual([CloseCode.SecondAgent, CloseCode.SecondAgent]);
+    expect(pool.get('host')).toBeUndefined();
+  });
+
+  it.each([
+    ['TUNNEL', CloseCode.TunnelSuperseded],
+    ['REGISTRATION', CloseCode.Unauthorized],
+    ['QUARANTINE', CloseCode.SecondAgent],
+  ] as const)('uses no tunnel that was overtaken while this process slept (%s)', async (by, code) => {
+    const closed = once(agent, 'close');
+    overtaken = [{ hostId: 'host', generation, proven: true, by }];
+    const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 60_000);
+    expect(await pool.find('host')).toBeUndefined();
+    clock.mockRestore();
+    expect((await closed)[0]).toBe(code);
   });
 });

@@ -3,8 +3,10 @@ import type { Logger } from '@rookery/wire/log.ts';
 import { createClient, type Client } from 'graphql-ws';
 import type { WebSocket } from 'ws';
 import type { Inventory } from '../sandboxes/sandbox.report.ts';
+import type { Admission, Answer, Newcomer } from './admission.ts';
 import { HostClient } from './host-client.ts';
 import type { PeerTunnels } from './peer-tunnels.ts';
+import type { OvertakenTunnel, TunnelBooks } from './tunnel.books.ts';
 
 /** How long an agent may take for the round trip that proves its tunnel, in ms. */
 const PROOF_DEADLINE_MS = 10_000;
@@ -15,6 +17,15 @@ const TUNNEL_PING_MS = 15_000;
 /** How long an agent may take to answer a ping, in ms. */
 const TUNNEL_PONG_MS = 10_000;
 
+/** How long the agent of a connected host may take to say that it is there when another one dials, in ms. */
+const ASK_DEADLINE_MS = 10_000;
+
+/** For how long a tunnel that was compared with the books is used without looking again, in ms; the periodic pass does it more often. */
+const CHECKED_FOR_MS = 6_000;
+
+/** How long an agent may take to answer our close frame before its socket is cut, in ms. */
+const CLOSE_DEADLINE_MS = 1_000;
+
 interface Tunnel {
   readonly generation: number;
   readonly client: Client;
@@ -22,16 +33,29 @@ interface Tunnel {
   readonly socket: WebSocket;
   /** Whether it has made a round trip. */
   proven: boolean;
+  /** When it was last known to be the host's, in ms of `performance.now()`. */
+  checkedAt: number;
 }
 
 export interface HostClientPoolDeps {
   readonly log: Logger;
-  /** A tunnel has made its first round trip. The host is placeable once this has resolved; false when there is no such host. */
-  readonly onReady: (hostId: string, inventory: Inventory) => Promise<boolean>;
-  /** The current tunnel of a host is gone. */
-  readonly onLost: (hostId: string) => Promise<void>;
+  readonly replicaId: string;
+  /** Decides whether an agent's tunnel becomes its host's; `ask` asks the one that is there. */
+  readonly admit: (hostId: string, newcomer: Newcomer, ask: (holder: string) => Promise<Answer>) => Promise<Admission>;
+  /** A tunnel has made its first round trip. The host is placeable once this has resolved with `READY`. */
+  readonly onReady: (
+    hostId: string,
+    generation: number,
+    inventory: Inventory,
+  ) => Promise<'READY' | 'OVERTAKEN' | 'GONE'>;
+  /** The tunnel of this generation is gone. */
+  readonly onLost: (hostId: string, generation: number) => Promise<void>;
+  /** Compares tunnels with the books; see `TunnelBooks.check`. */
+  readonly check: TunnelBooks['check'];
   /** The hosts whose tunnels other replicas hold. */
-  readonly peers: Pick<PeerTunnels, 'find' | 'evict'>;
+  readonly peers: Pick<PeerTunnels, 'find' | 'ask' | 'evict'>;
+  /** Default {@link ASK_DEADLINE_MS}. */
+  readonly askDeadlineMs?: number;
 }
 
 /**
@@ -40,12 +64,14 @@ export interface HostClientPoolDeps {
  *
  * Agents dial in, because they may sit behind NAT and because control must never dial an address
  * that an agent supplied. On the accepted socket the roles are reversed: control is the graphql-ws
- * client. There is one tunnel per host; a newer one replaces an older, told apart by generation.
+ * client. There is one tunnel per host, over all replicas; see `admission.ts` and `tunnel.books.ts`.
  */
 export class HostClientPool implements AsyncDisposable {
   readonly #deps: HostClientPoolDeps;
   readonly #tunnels = new Map<string, Tunnel>();
-  #generation = 0;
+  /** Admissions that are being decided here; those of one host one after the other. */
+  readonly #admissions = new Map<string, Promise<void>>();
+  #disposed = false;
 
   constructor(deps: HostClientPoolDeps) {
     this.#deps = deps;
@@ -56,8 +82,13 @@ export class HostClientPool implements AsyncDisposable {
     return this.#tunnels.get(hostId)?.host;
   }
 
-  /** The client of a host, through whichever replica holds its tunnel; undefined when none does. */
+  /**
+   * The client of a host, through whichever replica holds its tunnel; undefined when none does. A
+   * process that has slept looks first whether its tunnel is still the host's.
+   */
   async find(hostId: string): Promise<HostClient | undefined> {
+    const tunnel = this.#tunnels.get(hostId);
+    if (tunnel && performance.now() - tunnel.checkedAt > CHECKED_FOR_MS) await this.#check([[hostId, tunnel]]);
     return this.get(hostId) ?? this.#deps.peers.find(hostId);
   }
 
@@ -66,68 +97,164 @@ export class HostClientPool implements AsyncDisposable {
     return this.#tunnels.get(hostId);
   }
 
+  /** The same; one whose admission is being decided here is waited for. */
+  async heldSoon(hostId: string): Promise<ReturnType<HostClientPool['held']>> {
+    if (!this.held(hostId)) await this.#admissions.get(hostId);
+    return this.held(hostId);
+  }
+
   /** The hosts that this process has made a round trip to. */
   get provenHostIds(): string[] {
     return [...this.#tunnels].filter(([, { proven }]) => proven).map(([hostId]) => hostId);
   }
 
-  /** Takes over a socket that a host's agent has dialled and proven itself on. */
-  adopt(hostId: string, socket: WebSocket): void {
+  /** Takes over a socket that a host's agent has dialled and proven itself on, if the agent is admitted. */
+  adopt(hostId: string, socket: WebSocket, newcomer: Newcomer): void {
     const log = this.#deps.log.child({ hostId });
-    const generation = ++this.#generation;
-    const previous = this.#tunnels.get(hostId);
+    // At once, because an agent gives up on a control that does not begin to speak.
     const client = reverseClient(socket);
-    const tunnel: Tunnel = { generation, client, socket, proven: false, host: new HostClient(client) };
-    this.#tunnels.set(hostId, tunnel);
-    if (previous) {
-      log.warn('a second tunnel of this host replaces the first');
-      previous.socket.close(CloseCode.TunnelSuperseded, 'superseded');
-      dispose(previous.client);
-    }
-
-    socket.once('close', () => {
-      dispose(client);
-      if (this.#tunnels.get(hostId)?.generation !== generation) return;
-      this.#tunnels.delete(hostId);
-      log.info('tunnel closed');
-      this.#deps.onLost(hostId).catch((err: unknown) => log.error({ err }, 'a closed tunnel could not be recorded'));
-    });
-
-    void this.#prove(hostId, tunnel, log);
+    socket.once('close', () => dispose(client));
+    const before = this.#admissions.get(hostId);
+    const mine = Promise.resolve(before)
+      .then(() => this.#admit(hostId, socket, client, newcomer, log))
+      .catch((err: unknown) => {
+        log.warn({ err }, 'it could not be decided whether to admit a tunnel');
+        end(socket, client, CloseCode.TryAgainLater, 'try again later');
+      })
+      .finally(() => {
+        if (this.#admissions.get(hostId) === mine) this.#admissions.delete(hostId);
+      });
+    this.#admissions.set(hostId, mine);
   }
 
   /** Closes a host's tunnel, for good or until it dials again, as the code says. */
   evict(hostId: string, code: CloseCode, reason: string): void {
     this.#deps.peers.evict(hostId);
-    this.#tunnels.get(hostId)?.socket.close(code, reason);
+    const tunnel = this.#tunnels.get(hostId);
+    if (tunnel) this.#close(hostId, tunnel, code, reason);
+  }
+
+  /**
+   * Compares the tunnels here with the books, after which this process uses none that was overtaken.
+   *
+   * @returns how many were not as the books had it.
+   */
+  async check(): Promise<number> {
+    return this.#check([...this.#tunnels]);
+  }
+
+  async #check(tunnels: readonly [string, Tunnel][]): Promise<number> {
+    const startedAt = performance.now();
+    const held = tunnels.map(([hostId, { generation, proven }]) => ({ hostId, generation, proven }));
+    const { corrected, overtaken } = await this.#deps.check(held);
+    for (const [, tunnel] of tunnels) tunnel.checkedAt = startedAt;
+    for (const { hostId, generation, by } of overtaken) {
+      const tunnel = this.#tunnels.get(hostId);
+      if (tunnel?.generation !== generation) continue;
+      this.#deps.log.warn({ hostId, by }, 'a tunnel here is not its host’s any more');
+      this.#close(hostId, tunnel, ...OVERTAKEN[by]);
+    }
+    return corrected + overtaken.length;
+  }
+
+  async #admit(hostId: string, socket: WebSocket, client: Client, newcomer: Newcomer, log: Logger): Promise<void> {
+    const admission = await this.#deps.admit(hostId, newcomer, (holder) => this.#ask(hostId, holder));
+    if (admission.kind !== 'ADMITTED') {
+      end(socket, client, ...NOT_ADMITTED[admission.kind]);
+      // Two of them: the other one as well, if it is connected here.
+      if (admission.kind === 'SECOND_AGENT') this.evict(hostId, ...NOT_ADMITTED.SECOND_AGENT);
+      return;
+    }
+    const { generation } = admission;
+    if (this.#disposed) end(socket, client, CloseCode.ServiceRestart, 'control restarts');
+    if (socket.readyState !== socket.OPEN) return this.#deps.onLost(hostId, generation);
+    const previous = this.#tunnels.get(hostId);
+    const checkedAt = performance.now();
+    const tunnel: Tunnel = { generation, client, socket, proven: false, checkedAt, host: new HostClient(client) };
+    this.#tunnels.set(hostId, tunnel);
+    if (previous) {
+      log.info('a new tunnel of this host replaces an older one');
+      end(previous.socket, previous.client, CloseCode.TunnelSuperseded, 'superseded');
+    }
+    socket.once('close', () => this.#drop(hostId, tunnel));
+    void this.#prove(hostId, tunnel, log);
+  }
+
+  async #ask(hostId: string, holder: string): Promise<Answer> {
+    const { replicaId, peers, askDeadlineMs = ASK_DEADLINE_MS } = this.#deps;
+    if (holder !== replicaId) return peers.ask(hostId, holder, askDeadlineMs);
+    const identity = await this.get(hostId)
+      ?.identity(askDeadlineMs)
+      .catch(() => undefined);
+    return identity ? { kind: 'ANSWERED', ...identity } : { kind: 'SILENT' };
+  }
+
+  #close(hostId: string, tunnel: Tunnel, code: CloseCode, reason: string): void {
+    this.#drop(hostId, tunnel);
+    end(tunnel.socket, tunnel.client, code, reason);
+  }
+
+  /** From here on nothing is asked through it. */
+  #drop(hostId: string, { generation }: Tunnel): void {
+    if (this.#tunnels.get(hostId)?.generation !== generation) return;
+    this.#tunnels.delete(hostId);
+    const log = this.#deps.log.child({ hostId });
+    log.info('tunnel closed');
+    this.#deps
+      .onLost(hostId, generation)
+      .catch((err: unknown) => log.error({ err }, 'a closed tunnel could not be recorded'));
   }
 
   async #prove(hostId: string, tunnel: Tunnel, log: Logger): Promise<void> {
+    const isCurrent = (): boolean => this.#tunnels.get(hostId) === tunnel;
     try {
       const inventory = await tunnel.host.inventory(PROOF_DEADLINE_MS);
-      if (this.#tunnels.get(hostId) !== tunnel) return;
+      if (!isCurrent()) return;
       tunnel.proven = true;
-      if (!(await this.#deps.onReady(hostId, inventory)))
-        return tunnel.socket.close(CloseCode.HostDeleted, 'host deleted');
+      const outcome = await this.#deps.onReady(hostId, tunnel.generation, inventory);
+      if (outcome === 'GONE') return this.#close(hostId, tunnel, CloseCode.HostDeleted, 'host deleted');
+      if (outcome === 'OVERTAKEN') return void (await this.#check([[hostId, tunnel]]));
       log.info({ sandboxes: inventory.sandboxes.length }, 'tunnel ready');
       // It may have closed while this was being written down, and the loss recorded first.
-      if (this.#tunnels.get(hostId) !== tunnel && !this.#tunnels.has(hostId)) await this.#deps.onLost(hostId);
+      if (!isCurrent()) await this.#deps.onLost(hostId, tunnel.generation);
     } catch (err) {
-      if (tunnel.socket.readyState !== tunnel.socket.OPEN) return;
+      if (!isCurrent()) return;
       log.warn({ err }, 'the tunnel does not work; closing it so that the agent dials again');
-      tunnel.socket.close(CloseCode.ServiceRestart, 'tunnel check failed');
+      this.#close(hostId, tunnel, CloseCode.ServiceRestart, 'tunnel check failed');
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const hostIds = [...this.#tunnels.keys()];
-    for (const { client, socket } of this.#tunnels.values()) {
-      dispose(client);
-      socket.close(CloseCode.ServiceRestart, 'control restarts');
-    }
+    this.#disposed = true;
+    const tunnels = [...this.#tunnels];
     this.#tunnels.clear();
-    for (const hostId of hostIds) await this.#deps.onLost(hostId);
+    for (const [, { client, socket }] of tunnels) end(socket, client, CloseCode.ServiceRestart, 'control restarts');
+    for (const [hostId, { generation }] of tunnels) await this.#deps.onLost(hostId, generation);
+    await Promise.all(this.#admissions.values());
   }
+}
+
+type Ending = [code: CloseCode, reason: string];
+
+const NOT_ADMITTED: Record<Exclude<Admission['kind'], 'ADMITTED'>, Ending> = {
+  SECOND_AGENT: [CloseCode.SecondAgent, 'two agents say that they are this host'],
+  QUARANTINED: [CloseCode.SecondAgent, 'two agents say that they are this host'],
+  GONE: [CloseCode.HostDeleted, 'host deleted'],
+  WAIT: [CloseCode.TryAgainLater, 'try again later'],
+};
+
+const OVERTAKEN: Record<OvertakenTunnel['by'], Ending> = {
+  TUNNEL: [CloseCode.TunnelSuperseded, 'superseded'],
+  REGISTRATION: [CloseCode.Unauthorized, 'credentials have ended'],
+  QUARANTINE: [CloseCode.SecondAgent, 'two agents say that they are this host'],
+};
+
+/** Closes a socket. Whatever is under way on it fails now and not when the agent has answered, which it may never do. */
+function end(socket: WebSocket, client: Client, code: CloseCode, reason: string): void {
+  socket.close(code, reason);
+  client.terminate();
+  const deadline = setTimeout(() => socket.terminate(), CLOSE_DEADLINE_MS);
+  socket.once('close', () => clearTimeout(deadline));
 }
 
 /** A graphql-ws client on a socket that is already open. */

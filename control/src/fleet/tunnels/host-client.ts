@@ -6,12 +6,13 @@ import type { Client } from 'graphql-ws';
 import { randomUUID } from 'node:crypto';
 import type { z } from 'zod';
 import {
+  identitySchema,
   inventorySchema,
   observedSandboxSchema,
   type Inventory,
   type ObservedSandbox,
 } from '../sandboxes/sandbox.report.ts';
-import { ACKNOWLEDGE_STREAM, APPLY_SANDBOX, EXEC, INVENTORY, REMOVE_SANDBOX } from './agent.operations.ts';
+import { ACKNOWLEDGE_STREAM, APPLY_SANDBOX, EXEC, IDENTITY, INVENTORY, REMOVE_SANDBOX } from './agent.operations.ts';
 import type {
   AcknowledgeStreamMutation,
   AcknowledgeStreamMutationVariables,
@@ -19,6 +20,8 @@ import type {
   ApplySandboxMutationVariables,
   ExecInput,
   ExecSubscription,
+  IdentityQuery,
+  IdentityQueryVariables,
   InventoryQuery,
   InventoryQueryVariables,
   RemoveSandboxMutation,
@@ -42,8 +45,16 @@ export type ExecEvent =
  */
 const EXEC_WINDOW_BYTES = 256 * 1024;
 
+/** How long a host may take to begin with a command, in ms; how long that then takes is its caller's to say. */
+export const EXEC_BEGIN_MS = 15_000;
+
 /** How long a host may take to answer an acknowledgement, in ms; nobody waits for it. */
 const ACKNOWLEDGE_DEADLINE_MS = 30_000;
+
+/** What a command says. `begun` rejects when the host refuses it, or has not begun it in time. */
+export interface ExecEvents extends AsyncIterableIterator<ExecEvent> {
+  readonly begun: Promise<void>;
+}
 
 /** What to run; how much of its output is under way is not the caller's to say. */
 export type ExecRequest = Omit<ExecInput, 'streamId' | 'windowBytes'>;
@@ -64,6 +75,12 @@ export class HostClient {
   async inventory(deadlineMs: number): Promise<Inventory> {
     const answer = await this.#request<InventoryQuery, InventoryQueryVariables>(INVENTORY, {}, deadlineMs);
     return checked(inventorySchema, answer.inventory);
+  }
+
+  /** Which agent process answers, and since which boot of its machine. */
+  async identity(deadlineMs: number): Promise<{ readonly instance: string; readonly bootId: string }> {
+    const answer = await this.#request<IdentityQuery, IdentityQueryVariables>(IDENTITY, {}, deadlineMs);
+    return checked(identitySchema, answer.inventory);
   }
 
   /** Converges one sandbox; answers with what is there when it is done. */
@@ -88,37 +105,55 @@ export class HostClient {
   /**
    * Runs a command; the stream ends with its `EXIT`. Leaving it early kills the command, reading it
    * slowly slows the command down.
+   *
+   * @param beginWithinMs a command that the host has not begun by then is given up as `UNAVAILABLE`.
    */
-  exec(request: ExecRequest): AsyncIterableIterator<ExecEvent> {
+  exec(request: ExecRequest, beginWithinMs = EXEC_BEGIN_MS): ExecEvents {
     const streamId = randomUUID();
     const input: ExecInput = { ...request, streamId, windowBytes: EXEC_WINDOW_BYTES };
     let unsubscribe = (): void => {};
     let waiting = 0;
     // Not at once: graphql-ws counts a subscription twice that is left while its last result is being handed out,
     // if its completion comes with it, and then closes the tunnel because nobody seems to need it.
-    const events = new PushIterator<ExecEvent>(() => void setImmediate(() => unsubscribe()));
+    const events = new PushIterator<ExecEvent>(() => {
+      clearTimeout(deadline);
+      setImmediate(() => unsubscribe());
+    });
+    const window = new ReceiveWindow(EXEC_WINDOW_BYTES, (total) => this.#acknowledge(streamId, total));
+    const begun = Promise.withResolvers<void>();
+    // Whoever reads hears of it anyway.
+    begun.promise.catch(() => {});
+    const close = (error?: RookeryError): void => {
+      begun.reject(error ?? ended());
+      events.close(error);
+    };
+    const deadline = setTimeout(() => close(notBegun(beginWithinMs)), beginWithinMs);
     unsubscribe = this.#client.subscribe<ExecSubscription>(
       { query: EXEC, variables: { input } },
       {
         next: ({ data, errors }) => {
-          if (errors?.[0]) return events.close(asRookeryError(errors));
+          if (errors?.[0]) return close(asRookeryError(errors));
           if (!data) return;
-          const event = toExecEvent(data.exec);
+          clearTimeout(deadline);
+          begun.resolve();
+          const { kind } = data.exec;
+          if (kind === 'STARTED') return window.consumed(STREAM_MESSAGE_BYTES);
+          const event = toExecEvent({ ...data.exec, kind });
           waiting += sizeOf(event);
           // An agent that does not keep to the window must not be able to fill this process.
-          if (waiting > EXEC_WINDOW_BYTES + MAX_MESSAGE_BYTES) events.close(overrun());
+          if (waiting > EXEC_WINDOW_BYTES + MAX_MESSAGE_BYTES) close(overrun());
           else events.push(event);
         },
-        error: (error) => events.close(asRookeryError(error)),
-        complete: () => events.close(),
+        error: (error) => close(asRookeryError(error)),
+        complete: () => close(),
       },
     );
-    const window = new ReceiveWindow(EXEC_WINDOW_BYTES, (total) => this.#acknowledge(streamId, total));
-    return mapIterator(events, (event) => {
+    const consumed = mapIterator(events, (event) => {
       waiting -= sizeOf(event);
       window.consumed(sizeOf(event));
       return event;
     });
+    return Object.assign(consumed, { begun: begun.promise });
   }
 
   #acknowledge(streamId: string, consumedBytes: number): void {
@@ -163,13 +198,25 @@ export class HostClient {
 }
 
 /** What came, in a shape that says what each kind has. */
-function toExecEvent({ kind, data, exitCode, signal, timedOut, truncated }: ExecSubscription['exec']): ExecEvent {
+function toExecEvent({
+  kind,
+  data,
+  exitCode,
+  signal,
+  timedOut,
+  truncated,
+}: ExecSubscription['exec'] & { kind: ExecEvent['kind'] }): ExecEvent {
   return kind === 'EXIT'
     ? { kind, exitCode, signal, timedOut: timedOut ?? false, truncated: truncated ?? false }
     : { kind, data: Buffer.from(data ?? '', 'base64') };
 }
 
 const sizeOf = (event: ExecEvent): number => STREAM_MESSAGE_BYTES + (event.kind === 'EXIT' ? 0 : event.data.length);
+
+const ended = (): RookeryError => new RookeryError('UNAVAILABLE', 'The host’s connection closed before it answered.');
+
+const notBegun = (ms: number): RookeryError =>
+  new RookeryError('UNAVAILABLE', `The host has not begun with the command in ${Math.round(ms / 1_000)} s.`);
 
 const overrun = (): RookeryError => new RookeryError('UNAVAILABLE', 'The host sent more output than it was asked for.');
 

@@ -73,7 +73,7 @@ export class PeerServer implements AsyncDisposable {
     const peer = token && (await keys.verify('HOST', PEER_TOKEN.type, PEER_TOKEN.audience(replicaId), token));
     if (!peer) return refuseUpgrade(socket, 401);
     const hostId = request.url?.slice(PEER_PATH.length) ?? '';
-    const tunnel = isUuid(hostId) ? pool.held(hostId) : undefined;
+    const tunnel = isUuid(hostId) ? await pool.heldSoon(hostId) : undefined;
     if (!tunnel) return refuseUpgrade(socket, 404);
     this.#sockets.handleUpgrade(request, socket, head, (peerSocket) => {
       this.#users(tunnel.socket).add(peerSocket);

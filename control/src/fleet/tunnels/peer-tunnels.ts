@@ -6,6 +6,7 @@ import { WebSocket, type ClientOptions } from 'ws';
 import { REPLICA_DEAD_AFTER_MS } from '../../kernel/replica.ts';
 import type { SigningKeys } from '../../kernel/signing-keys.ts';
 import type { FleetDatabase } from '../tables.ts';
+import type { Answer } from './admission.ts';
 import { HostClient } from './host-client.ts';
 import { PEER_PATH, PEER_TOKEN } from './peer-server.ts';
 
@@ -53,11 +54,29 @@ export class PeerTunnels implements AsyncDisposable {
     if (known) return known.host;
     const owner = await this.#ownerOf(hostId);
     if (!owner) return undefined;
-    const token = await this.#deps.keys.sign('HOST', PEER_TOKEN.type, PEER_TOKEN.audience(owner.id), TOKEN_SECONDS, {
-      sub: this.#deps.replicaId,
-    });
+    const token = await this.#tokenFor(owner.id);
     // Somebody else may have been faster.
     return (this.#links.get(hostId) ?? this.#link(hostId, owner.address, token)).host;
+  }
+
+  /** Asks the agent behind the tunnel that another replica holds who it is; on a connection of its own, so that it is this tunnel's. */
+  async ask(hostId: string, replicaId: string, deadlineMs: number): Promise<Answer> {
+    const address = await this.#addressOf(replicaId);
+    if (!address) return { kind: 'SILENT' };
+    const { client, host } = this.#dial(hostId, address, await this.#tokenFor(replicaId), () => {});
+    const startedAt = performance.now();
+    try {
+      return { kind: 'ANSWERED', ...(await host.identity(deadlineMs)) };
+    } catch (error) {
+      const { cause } = error as Error;
+      // An error of GraphQL's comes from beyond the replica, and with 404 it says itself that it has no such tunnel.
+      // Any other of the connection says something of the replica only; it may be dead, which shows in its row soon.
+      const isAnswer = Array.isArray(cause) || /response: 404\b/.test((cause as Error | undefined)?.message ?? '');
+      const isLate = performance.now() - startedAt >= deadlineMs;
+      return { kind: isAnswer || isLate || !(await this.#addressOf(replicaId)) ? 'SILENT' : 'UNTOLD' };
+    } finally {
+      client.terminate();
+    }
   }
 
   /** Forgets a host that was deleted. */
@@ -72,19 +91,43 @@ export class PeerTunnels implements AsyncDisposable {
   }
 
   async #ownerOf(hostId: string): Promise<{ id: string; address: string } | undefined> {
-    const owner = await this.#deps.database.query
+    const host = await this.#deps.database.query
       .selectFrom('Host')
-      .innerJoin('Replica', 'Replica.id', 'Host.tunnelReplica')
-      .select(['Replica.id', 'Replica.address'])
-      .where('Host.id', '=', hostId)
-      .where('Host.deletedAt', 'is', null)
-      .where('Replica.id', '!=', this.#deps.replicaId)
-      .where('Replica.seenAt', '>', sql<Date>`now() - ${REPLICA_DEAD_AFTER_MS} * interval '1 ms'`)
+      .select('tunnelHolder as id')
+      .where('id', '=', hostId)
+      .where('deletedAt', 'is', null)
       .executeTakeFirst();
-    return owner?.address ? { id: owner.id, address: owner.address } : undefined;
+    if (!host?.id || host.id === this.#deps.replicaId) return undefined;
+    const address = await this.#addressOf(host.id);
+    return address ? { id: host.id, address } : undefined;
+  }
+
+  /** Where a replica that lives is reached. */
+  async #addressOf(replicaId: string): Promise<string | undefined> {
+    const replica = await this.#deps.database.query
+      .selectFrom('Replica')
+      .select('address')
+      .where('id', '=', replicaId)
+      .where('seenAt', '>', sql<Date>`now() - ${REPLICA_DEAD_AFTER_MS} * interval '1 ms'`)
+      .executeTakeFirst();
+    return replica?.address ?? undefined;
+  }
+
+  #tokenFor(replicaId: string): Promise<string> {
+    const audience = PEER_TOKEN.audience(replicaId);
+    return this.#deps.keys.sign('HOST', PEER_TOKEN.type, audience, TOKEN_SECONDS, { sub: this.#deps.replicaId });
   }
 
   #link(hostId: string, address: string, token: string): Link {
+    const link = this.#dial(hostId, address, token, () => {
+      if (this.#links.get(hostId) === link) this.#links.delete(hostId);
+    });
+    this.#links.set(hostId, link);
+    this.#deps.log.debug({ hostId, address }, 'reaching a host through another replica');
+    return link;
+  }
+
+  #dial(hostId: string, address: string, token: string, onClosed: () => void): Link {
     class PeerSocket extends WebSocket {
       constructor(url: string, protocols: string) {
         const headers = { authorization: `Bearer ${token}` };
@@ -95,7 +138,7 @@ export class PeerTunnels implements AsyncDisposable {
     let pong: NodeJS.Timeout | undefined;
     const forget = (): void => {
       clearTimeout(pong);
-      if (this.#links.get(hostId) === link) this.#links.delete(hostId);
+      onClosed();
     };
     const client: Client = createClient({
       url: `${address.replace(/^http/, 'ws').replace(/\/+$/, '')}${PEER_PATH}${hostId}`,
@@ -117,9 +160,6 @@ export class PeerTunnels implements AsyncDisposable {
         error: forget,
       },
     });
-    const link: Link = { client, host: new HostClient(client) };
-    this.#links.set(hostId, link);
-    this.#deps.log.debug({ hostId, address }, 'reaching a host through another replica');
-    return link;
+    return { client, host: new HostClient(client) };
   }
 }

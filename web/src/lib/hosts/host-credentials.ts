@@ -48,6 +48,8 @@ export function quarantineCause(cause: HostQuarantineCause): string {
   switch (cause) {
     case 'REFRESH_REUSED':
       return 'Credentials came back that newer ones had replaced.';
+    case 'SECOND_AGENT':
+      return 'A second agent came with them while the first was connected and answered.';
     case 'SECOND_MACHINE':
       return 'They came from another machine than they were given to.';
   }

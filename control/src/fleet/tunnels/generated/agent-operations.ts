@@ -18,6 +18,8 @@ export type ErrorCause =
 
 export type ExecEventKind =
   | 'EXIT'
+  /** The command has begun; once, before everything else. */
+  | 'STARTED'
   | 'STDERR'
   | 'STDOUT';
 
@@ -59,6 +61,11 @@ export type InventoryQueryVariables = Exact<{ [key: string]: never; }>;
 
 
 export type InventoryQuery = { readonly inventory: { readonly epoch: number, readonly sandboxes: ReadonlyArray<{ readonly id: string, readonly generation: number, readonly epoch: number, readonly status: ObservedStatus, readonly statusReason: string | null, readonly startedAt: string | null, readonly lastActiveAt: string | null, readonly autoPaused: boolean | null, readonly errorCause: ErrorCause | null }> } };
+
+export type IdentityQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type IdentityQuery = { readonly inventory: { readonly instance: string, readonly bootId: string } };
 
 export type ApplySandboxMutationVariables = Exact<{
   spec: SandboxSpecInput;

@@ -220,9 +220,10 @@ export type HostKind =
   | 'BYOC'
   | 'PLATFORM';
 
-/** REFRESH_REUSED: a refresh token was used that a newer one had replaced. SECOND_MACHINE: the credentials came from another machine than they were given to. */
+/** REFRESH_REUSED: a refresh token was used that a newer one had replaced. SECOND_AGENT: a second agent came while the first was connected and answered. SECOND_MACHINE: the credentials came from another machine than they were given to. */
 export type HostQuarantineCause =
   | 'REFRESH_REUSED'
+  | 'SECOND_AGENT'
   | 'SECOND_MACHINE';
 
 /** PENDING: no machine has joined yet. UNREACHABLE: silent for too long; reversible. */

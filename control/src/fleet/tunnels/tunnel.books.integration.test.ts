@@ -1,0 +1,107 @@
+import { silentLogger } from '@rookery/wire/log.ts';
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { insertHost, openTestDatabase } from '../../../test/harness.ts';
+import type { DatabaseConnection } from '../../database/database.ts';
+import { EventLog } from '../../kernel/events/event-log.ts';
+import type { Term } from '../../kernel/leadership.ts';
+import type { FleetDatabase, FleetTables } from '../tables.ts';
+import { TunnelBooks } from './tunnel.books.ts';
+
+let connection: DatabaseConnection;
+let database: FleetDatabase;
+const LEADER: Term = { epoch: 1, fence: async () => {} };
+const [here, there] = [randomUUID(), randomUUID()];
+let mine: TunnelBooks;
+let theirs: TunnelBooks;
+
+beforeAll(async () => {
+  connection = await openTestDatabase();
+  database = connection.as<FleetTables>();
+  const events = new EventLog(connection, silentLogger()).as<FleetTables>();
+  mine = new TunnelBooks({ database, events, replicaId: here });
+  theirs = new TunnelBooks({ database, events, replicaId: there });
+  for (const id of [here, there])
+    await database.query.insertInto('Replica').values({ id, startedAt: new Date(), seenAt: new Date() }).execute();
+});
+beforeEach(() => database.query.deleteFrom('Host').execute());
+afterAll(() => connection[Symbol.asyncDispose]());
+
+const agent = (instance: string) => ({ instance, address: null });
+const newHost = async () => (await insertHost(connection, { tunnelReplica: null })).id;
+const tunnelOf = async (id: string) =>
+  (await database.query.selectFrom('Host').select('tunnelReplica').where('id', '=', id).executeTakeFirstOrThrow())
+    .tunnelReplica;
+
+/** A proven tunnel of an agent. @returns its generation. */
+async function connected(books: TunnelBooks, hostId: string, instance = 'agent'): Promise<number> {
+  const generation = await books.claim(hostId, (await books.read(hostId))?.generation ?? -1, agent(instance));
+  expect(await books.ready(hostId, generation as number)).toBe('READY');
+  return generation as number;
+}
+
+test('of two tunnels that are admitted on the same facts one is', async () => {
+  const id = await newHost();
+  const claims = await Promise.all([mine.claim(id, 0, agent('a')), theirs.claim(id, 0, agent('b'))]);
+  expect(claims.toSorted()).toEqual([1, undefined]);
+});
+
+test('the late end of an older tunnel changes nothing, here nor on another replica', async () => {
+  const id = await newHost();
+  const first = await connected(mine, id);
+  const second = await connected(mine, id);
+  await mine.lost(id, first);
+  expect(await tunnelOf(id)).toBe(here);
+  const third = await connected(theirs, id);
+  await mine.lost(id, second);
+  expect(await tunnelOf(id)).toBe(there);
+  expect(await mine.ready(id, second)).toBe('OVERTAKEN');
+  expect(await tunnelOf(id)).toBe(there);
+  await theirs.lost(id, third);
+  expect(await tunnelOf(id)).toBe(null);
+});
+
+test('a process that has slept takes its tunnels up again, except those that were overtaken meanwhile', async () => {
+  const [cleared, overtaken, registered] = [await newHost(), await newHost(), await newHost()];
+  const held = await Promise.all(
+    [cleared, overtaken, registered].map(async (hostId) => ({
+      hostId,
+      generation: await connected(mine, hostId),
+      proven: true,
+    })),
+  );
+  await database.query
+    .updateTable('Replica')
+    .set({ seenAt: new Date(0) })
+    .where('id', '=', here)
+    .execute();
+  expect(await theirs.clearOrphaned(LEADER, 10_000)).toBe(3);
+  expect(await tunnelOf(cleared)).toBe(null);
+  await connected(theirs, overtaken);
+  await database.query.updateTable('Host').set({ tunnelGeneration: 9 }).where('id', '=', registered).execute();
+  expect(await mine.check([...held, { hostId: randomUUID(), generation: 1, proven: true }])).toEqual({
+    corrected: 1,
+    overtaken: [
+      { ...held[1], by: 'TUNNEL' },
+      { ...held[2], by: 'REGISTRATION' },
+    ],
+  });
+  expect(await tunnelOf(cleared)).toBe(here);
+  expect(await tunnelOf(overtaken)).toBe(there);
+  expect(await mine.check(held.slice(0, 1))).toEqual({ corrected: 0, overtaken: [] });
+  // However late its own sign of life is, a process knows that it lives.
+  expect(await mine.clearOrphaned(LEADER, 10_000)).toBe(0);
+});
+
+test('while an agent is connected no other process speaks for the host, and in quarantine none does', async () => {
+  const id = await newHost();
+  expect(await mine.hearing(id, 'a')).toBe('HEARD');
+  const generation = await connected(mine, id, 'a');
+  expect(await mine.hearing(id, 'a')).toBe('HEARD');
+  expect(await mine.hearing(id, 'b')).toBe('OTHER_AGENT');
+  await mine.lost(id, generation);
+  expect(await mine.hearing(id, 'b')).toBe('HEARD');
+  await database.query.updateTable('Host').set({ quarantinedAt: new Date() }).where('id', '=', id).execute();
+  expect(await mine.hearing(id, 'a')).toBe('QUARANTINED');
+  expect(await mine.claim(id, generation, agent('a'))).toBeUndefined();
+});

@@ -1,0 +1,243 @@
+import { sql } from 'kysely';
+import type { Term } from '../../kernel/leadership.ts';
+import type { FleetDatabase, FleetEvents, FleetTransaction, HostRow } from '../tables.ts';
+
+/** A tunnel as a control process holds it. */
+export interface HeldTunnel {
+  readonly hostId: string;
+  readonly generation: number;
+  /** Whether a round trip was made through it. */
+  readonly proven: boolean;
+}
+
+/** A tunnel that is not its host's any more, and what has taken its place; a registration ends all there were. */
+export interface OvertakenTunnel extends HeldTunnel {
+  readonly by: 'TUNNEL' | 'REGISTRATION' | 'QUARANTINE';
+}
+
+/** What the books say of a host's tunnel. */
+export interface TunnelFacts {
+  readonly generation: number;
+  readonly holder: string | null;
+  /** The agent process that was admitted last. */
+  readonly instance: string | null;
+  readonly address: string | null;
+  readonly quarantinedAt: Date | null;
+}
+
+/** An agent process that wants to be its host's. */
+export interface Claimant {
+  readonly instance: string;
+  readonly address: string | null;
+}
+
+/** Whether what an agent process says of its host's sandboxes is written down. */
+export type Hearing = 'HEARD' | 'QUARANTINED' | 'OTHER_AGENT';
+
+/** What ends every tunnel that a host has, whichever process holds it; for the transaction that gives the reason. */
+export const endOfTunnels = (host: Pick<HostRow, 'tunnelGeneration'>) => ({
+  tunnelGeneration: host.tunnelGeneration + 1,
+  tunnelHolder: null,
+  tunnelInstance: null,
+  tunnelAddress: null,
+  tunnelReplica: null,
+});
+
+/**
+ * Which tunnel of each host counts, over all replicas.
+ *
+ * INVARIANT: the generation of a host grows with every tunnel that is admitted. Every write about a
+ * tunnel is conditional on its generation, so that neither the late close of an older one nor a process
+ * that has slept can undo what is said of a newer one.
+ */
+export class TunnelBooks {
+  readonly #database: FleetDatabase;
+  readonly #events: FleetEvents;
+  readonly #replicaId: string;
+
+  constructor(deps: { database: FleetDatabase; events: FleetEvents; replicaId: string }) {
+    this.#database = deps.database;
+    this.#events = deps.events;
+    this.#replicaId = deps.replicaId;
+  }
+
+  /** Undefined when there is no such host (any more). */
+  async read(hostId: string): Promise<TunnelFacts | undefined> {
+    return this.#database.query
+      .selectFrom('Host')
+      .select([
+        'tunnelGeneration as generation',
+        'tunnelHolder as holder',
+        'tunnelInstance as instance',
+        'tunnelAddress as address',
+        'quarantinedAt',
+      ])
+      .where('id', '=', hostId)
+      .where('deletedAt', 'is', null)
+      .executeTakeFirst();
+  }
+
+  /**
+   * Admits a tunnel, with which every older one of the host ends.
+   *
+   * @param seen the generation that the decision was made on.
+   * @returns the tunnel's generation; undefined when something has changed since, and has to be looked at.
+   */
+  async claim(hostId: string, seen: number, { instance, address }: Claimant): Promise<number | undefined> {
+    const generation = seen + 1;
+    const claimed = await this.#update(hostId, 'host.tunnel_down', (host) =>
+      host.tunnelGeneration === seen && host.quarantinedAt === null && host.leftAt === null
+        ? {
+            tunnelGeneration: generation,
+            tunnelHolder: this.#replicaId,
+            tunnelInstance: instance,
+            tunnelAddress: address,
+            // A tunnel of another process is at its end; one here is replaced without a gap.
+            tunnelReplica: host.tunnelReplica === this.#replicaId ? this.#replicaId : null,
+          }
+        : undefined,
+    );
+    return claimed === 'WRITTEN' ? generation : undefined;
+  }
+
+  /** This process has made a round trip through the host's tunnel: it may be placed on. */
+  async ready(hostId: string, generation: number): Promise<'READY' | 'OVERTAKEN' | 'GONE'> {
+    let overtaken = false;
+    const outcome = await this.#update(hostId, 'host.tunnel_up', (host) => {
+      overtaken = host.tunnelGeneration !== generation;
+      const held = { tunnelHolder: this.#replicaId, tunnelReplica: this.#replicaId };
+      return overtaken || same(host, held) ? undefined : held;
+    });
+    if (outcome === 'NO_HOST') return 'GONE';
+    return overtaken ? 'OVERTAKEN' : 'READY';
+  }
+
+  /** A tunnel that this process held is gone. Nothing, when a newer one was admitted since. */
+  async lost(hostId: string, generation: number): Promise<void> {
+    await this.#update(hostId, 'host.tunnel_down', (host) =>
+      host.tunnelGeneration === generation ? { tunnelHolder: null, tunnelReplica: null } : undefined,
+    );
+  }
+
+  /**
+   * Compares what this process holds with the books. What was taken for a dead process' is put right;
+   * what was overtaken meanwhile is the caller's to close.
+   */
+  async check(
+    tunnels: readonly HeldTunnel[],
+  ): Promise<{ readonly corrected: number; readonly overtaken: readonly OvertakenTunnel[] }> {
+    if (tunnels.length === 0) return { corrected: 0, overtaken: [] };
+    const { rows } = await sql<Deviation>`
+      select id, tunnel_generation as generation, tunnel_holder as holder, quarantined_at as "quarantinedAt"
+      from hosts join unnest(
+        ${tunnels.map(({ hostId }) => hostId)}::uuid[], ${tunnels.map(({ generation }) => generation)}::int[]
+      ) as held (host_id, held_generation) on hosts.id = held.host_id
+      where deleted_at is null and (tunnel_generation <> held_generation
+        or tunnel_holder is distinct from ${this.#replicaId} or tunnel_replica is distinct from ${this.#replicaId})`.execute(
+      this.#database.query,
+    );
+    const deviations = new Map(rows.map((host) => [host.id, host]));
+    const overtaken: OvertakenTunnel[] = [];
+    let corrected = 0;
+    for (const tunnel of tunnels) {
+      const host = deviations.get(tunnel.hostId);
+      if (!host) continue;
+      if (host.generation !== tunnel.generation) overtaken.push({ ...tunnel, by: byWhom(host) });
+      else if (tunnel.proven && (await this.ready(tunnel.hostId, tunnel.generation)) === 'READY') corrected += 1;
+    }
+    return { corrected, overtaken };
+  }
+
+  /**
+   * Clears tunnels that belong to no living replica, so that nothing is placed on a host which nobody can
+   * reach. Their generation stays: a process that was only asleep takes them up again, unless another
+   * tunnel was admitted meanwhile.
+   *
+   * @throws {FencedOff}
+   */
+  async clearOrphaned(term: Term, replicaDeadAfterMs: number): Promise<number> {
+    const { query } = this.#database;
+    const living = await query
+      .selectFrom('Replica')
+      .select('id')
+      .where('seenAt', '>', sql<Date>`now() - ${replicaDeadAfterMs} * interval '1 ms'`)
+      .execute();
+    const ids = [this.#replicaId, ...living.map(({ id }) => id)];
+    const orphaned = await query
+      .selectFrom('Host')
+      .select(['id', 'tunnelGeneration', 'tunnelReplica', 'tunnelHolder'])
+      .where(({ or, and, eb }) =>
+        or([
+          and([eb('tunnelReplica', 'is not', null), eb('tunnelReplica', 'not in', ids)]),
+          and([eb('tunnelHolder', 'is not', null), eb('tunnelHolder', 'not in', ids)]),
+        ]),
+      )
+      .execute();
+    for (const { id, ...read } of orphaned) {
+      await this.#update(
+        id,
+        'host.tunnel_down',
+        // Only that of the dead one: the host may have dialled another replica meanwhile.
+        (host) => (same(host, read) ? { tunnelHolder: null, tunnelReplica: null } : undefined),
+        (tx) => term.fence(tx),
+      );
+    }
+    return orphaned.length;
+  }
+
+  /**
+   * Whether an agent process speaks for its host. While the tunnel of one is up, only that one does: what
+   * another says, a copy of it for example, would be believed of sandboxes that it does not have.
+   */
+  async hearing(hostId: string, instance: string): Promise<Hearing> {
+    const facts = await this.read(hostId);
+    if (facts?.quarantinedAt) return 'QUARANTINED';
+    return !facts || facts.holder === null || facts.instance === instance ? 'HEARD' : 'OTHER_AGENT';
+  }
+
+  /** Changes a host under its lock. It is an event when placement may care. */
+  async #update(
+    hostId: string,
+    type: string,
+    change: (host: HostRow) => Partial<HostRow> | undefined,
+    first: (tx: FleetTransaction) => Promise<void> = async () => {},
+  ): Promise<'WRITTEN' | 'UNCHANGED' | 'NO_HOST'> {
+    return this.#events.transaction(`host:${hostId}`, async (tx, record) => {
+      await first(tx);
+      const host = await tx
+        .selectFrom('Host')
+        .selectAll()
+        .where('id', '=', hostId)
+        .where('deletedAt', 'is', null)
+        .forUpdate()
+        .executeTakeFirst();
+      if (!host) return 'NO_HOST';
+      const changes = change(host);
+      if (!changes) return 'UNCHANGED';
+      const isNews = changes.tunnelReplica !== host.tunnelReplica;
+      const row = await tx
+        .updateTable('Host')
+        .set({ ...changes, revision: host.revision + (isNews ? 1 : 0) })
+        .where('id', '=', hostId)
+        .returningAll()
+        .executeTakeFirstOrThrow();
+      if (isNews) await record([{ subject: 'HOST', change: 'UPDATED', type, row }]);
+      return 'WRITTEN';
+    });
+  }
+}
+
+interface Deviation {
+  readonly id: string;
+  readonly generation: number;
+  readonly holder: string | null;
+  readonly quarantinedAt: Date | null;
+}
+
+function byWhom({ holder, quarantinedAt }: Deviation): OvertakenTunnel['by'] {
+  if (quarantinedAt) return 'QUARANTINE';
+  return holder === null ? 'REGISTRATION' : 'TUNNEL';
+}
+
+const same = (host: HostRow, facts: Partial<HostRow>): boolean =>
+  Object.entries(facts).every(([field, value]) => host[field as keyof HostRow] === value);
