@@ -342,6 +342,9 @@ export async function addHost(model: LedgerModel, world: LifecycleWorld, cores: 
 /** Every host is there and everything is destroyed: nothing is reserved any more. */
 export async function closeBooks(model: LedgerModel, world: LifecycleWorld): Promise<void> {
   for (const host of model.living) await command('back', () => comeBack(host, model, world)).run(model, world);
-  for (const row of world.watch.sandboxes) await command('destroy', () => destroy(row, model, world)).run(model, world);
+  await command('destroy all', async () => {
+    const effects = await Promise.all(world.watch.sandboxes.map((row) => destroy(row, model, world)));
+    return { released: effects.flatMap(({ released = [] }) => released) };
+  }).run(model, world);
   for (const { id } of model.living) expect(model.reservedOn(id).sandboxes).toBe(0);
 }

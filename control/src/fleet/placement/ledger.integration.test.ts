@@ -29,6 +29,6 @@ test('whatever happens, also at the same time, what is reserved is what lives, n
         await closeBooks(model, world);
       },
     ),
-    10,
+    8,
   );
 }, 180_000);
