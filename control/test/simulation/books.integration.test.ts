@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { DatabaseConnection } from '../../src/database/database.ts';
 import type { SandboxRow } from '../../src/fleet/tables.ts';
 import { FencedOff } from '../../src/kernel/leadership.ts';
-import { insertHost, openTestDatabase } from '../harness.ts';
+import { insertHost, insertIdentity, openTestDatabase } from '../harness.ts';
 import { runModel } from '../lifecycle/replay.ts';
 import { HOSTS, LEASE_MS, operations, REPLICAS, view, type Kept, type Pair } from './book-operations.ts';
 import { MemoryBooks } from './memory-books.ts';
@@ -73,7 +73,7 @@ async function inTables({ database }: TableBooks) {
 async function start(): Promise<Pair> {
   const memory = new MemoryBooks(Date.now, { onSandbox: () => {}, onLost: () => {} });
   const tables = new TableBooks(connection, MACHINE);
-  await sql`truncate hosts, host_leases, sandboxes, orphans, events`.execute(tables.database.query);
+  await sql`truncate hosts, host_identities, host_leases, sandboxes, orphans, events`.execute(tables.database.query);
   for (const id of HOSTS) {
     memory.addHost(id, {
       milliVcpus: MACHINE.cpuCores * 1_000,
@@ -81,6 +81,7 @@ async function start(): Promise<Pair> {
       diskMb: MACHINE.diskGb * 1_024,
     });
     await insertHost(connection, { id, ...MACHINE, tunnelReplica: null });
+    tables.families.set(id, await insertIdentity(connection, id));
     await sql`insert into host_leases (host_id, seen_at, load1, memory_used_mb, disk_used_mb, inventory_epoch)
       values (${id}, now(), 0, 0, 0, 0)`.execute(tables.database.query);
   }

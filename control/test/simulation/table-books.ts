@@ -31,6 +31,8 @@ export interface Machine {
  */
 export class TableBooks extends SandboxTables implements FleetBooks, AsyncDisposable {
   readonly database: FleetDatabase;
+  /** Of the credentials that each host has. */
+  readonly families = new Map<string, string>();
   epoch = 0;
   readonly #events: FleetEvents;
   readonly #machine: Machine;
@@ -72,7 +74,12 @@ export class TableBooks extends SandboxTables implements FleetBooks, AsyncDispos
       ...{ ...this.#machine, runtime: { name: 'runc', version: '1' } },
     });
     const usage = { load1: 0, memoryUsedMb: 0, diskUsedMb: 0 };
-    return (await this.#heartbeats.beat({ hostId, instance: hostId, ...usage }, specs)).knownDigest;
+    return (
+      await this.#heartbeats.beat(
+        { hostId, instance: hostId, familyId: this.families.get(hostId) ?? '', ...usage },
+        specs,
+      )
+    ).knownDigest;
   }
 
   /** The agent dials that replica, and control makes a round trip. */
