@@ -2,6 +2,7 @@ import { FencedOff, type Term } from '../../src/kernel/leadership.ts';
 import type { Evidence, Verdict } from '../../src/fleet/monitor/monitor.state.ts';
 import { TOGETHER_LEASES } from '../../src/fleet/monitor/monitor.state.ts';
 import type { OrphanSighting } from '../../src/fleet/sandboxes/orphan.state.ts';
+import { MAX_CREATE_FAILURES } from '../../src/fleet/hosts/host-lifecycle.state.ts';
 import { MAX_ATTEMPTS, type TakenReport } from '../../src/fleet/placement/failover.ts';
 import type { Decide } from '../../src/fleet/sandboxes/sandbox.books.ts';
 import type { ObservedSandbox } from '../../src/fleet/sandboxes/sandbox.report.ts';
@@ -26,6 +27,10 @@ export interface BookedHost {
   tunnelReplica: string | null;
   seenAt: number;
   lastPlacement: number;
+  /** In a row. */
+  createFailures: number;
+  /** Out of placement because of them. */
+  isFailing: boolean;
   inventoryDigest: string | null;
   inventoryEpoch: number;
 }
@@ -65,6 +70,8 @@ export class MemoryBooks implements FleetBooks {
       tunnelReplica: null,
       seenAt: this.#now(),
       lastPlacement: 0,
+      createFailures: 0,
+      isFailing: false,
       inventoryDigest: null,
       inventoryEpoch: 0,
     });
@@ -118,6 +125,7 @@ export class MemoryBooks implements FleetBooks {
     const transition = observe(before, report, new Date());
     const failed = 'status' in report && report.status === 'ERROR' && report.errorCause === 'HOST';
     if (failed && before.startedAt === null && transition.changes.status === 'ERROR') {
+      this.#noteCreate(hostId, false);
       const moved = this.#failOver(before, report);
       if (moved)
         return {
@@ -126,7 +134,9 @@ export class MemoryBooks implements FleetBooks {
           leftBehind: moved.hostId !== hostId,
         };
     }
-    return { row: this.#write(before, transition.changes), transition, leftBehind: false };
+    const row = this.#write(before, transition.changes);
+    if (before.startedAt === null && row.startedAt !== null) this.#noteCreate(hostId, true);
+    return { row, transition, leftBehind: false };
   }
 
   async takeReports(hostId: string, reports: ReadonlyMap<string, ObservedSandbox | Absence>): Promise<void> {
@@ -159,15 +169,16 @@ export class MemoryBooks implements FleetBooks {
   #place({ milliVcpus, memoryMb, diskMb }: Omit<NewSandbox, 'id'>, not: readonly string[]): BookedHost | undefined {
     const [host] = [...this.hosts.values()]
       .filter(
-        ({ id, status, tunnelReplica, allocated, capacity }) =>
+        ({ id, status, tunnelReplica, isFailing, allocated, capacity }) =>
           !not.includes(id) &&
+          !isFailing &&
           status === 'ONLINE' &&
           tunnelReplica !== null &&
           allocated.milliVcpus + milliVcpus <= capacity.milliVcpus &&
           allocated.memoryMb + memoryMb <= capacity.memoryMb &&
           allocated.diskMb + diskMb <= capacity.diskMb,
       )
-      .sort((a, b) => a.lastPlacement - b.lastPlacement);
+      .sort((a, b) => a.lastPlacement - b.lastPlacement || (a.id < b.id ? -1 : 1));
     if (host) host.lastPlacement = ++this.#placements;
     return host;
   }
@@ -248,6 +259,21 @@ export class MemoryBooks implements FleetBooks {
     this.sandboxes.set(row.id, row);
     this.#witness.onSandbox(undefined, row);
     return row.id;
+  }
+
+  async failing(hostIds: readonly string[]): Promise<string[]> {
+    return hostIds.filter((id) => this.#host(id).isFailing);
+  }
+
+  async noteCreate(hostId: string, error: string | null): Promise<void> {
+    this.#noteCreate(hostId, error === null);
+  }
+
+  /** As `noteCreateFailure` and `noteCreateSuccess` in `failover.ts`. */
+  #noteCreate(hostId: string, hasStarted: boolean): void {
+    const host = this.#host(hostId);
+    host.createFailures = hasStarted ? 0 : host.createFailures + 1;
+    host.isFailing = !hasStarted && (host.isFailing || host.createFailures >= MAX_CREATE_FAILURES);
   }
 
   async evidence(leaseMs: number): Promise<Evidence & { now: Date; cutoff: Date }> {

@@ -4,7 +4,7 @@ import { InterruptionWatch, toleranceFor } from '../../src/fleet/monitor/interru
 import { HostMonitor, type MonitorStore } from '../../src/fleet/monitor/monitor.service.ts';
 import { Convergence } from '../../src/fleet/sandboxes/convergence.service.ts';
 import type { SandboxBooks } from '../../src/fleet/sandboxes/sandbox.books.ts';
-import type { Inventory } from '../../src/fleet/sandboxes/sandbox.report.ts';
+import type { Inventory, ObservedSandbox } from '../../src/fleet/sandboxes/sandbox.report.ts';
 import type { Connection } from './network.ts';
 import type { Random } from './random.ts';
 import { observedBy, type ControlDoor, type SimAgent } from './sim-agent.ts';
@@ -25,6 +25,10 @@ export interface FleetBooks extends SandboxBooks, MonitorStore {
   newTerm(replicaId: string): Promise<Term>;
   /** Reserves a place and makes a sandbox, as `createSandbox`. @returns its id, or undefined when there is no place. */
   create(sandbox: NewSandbox): Promise<string | undefined>;
+  /** Of these hosts, those that take no sandboxes because they have failed to start too many. */
+  failing(hostIds: readonly string[]): Promise<string[]>;
+  /** A canary has started on a host, or failed to. */
+  noteCreate(hostId: string, error: string | null): Promise<void>;
 }
 
 export interface NewSandbox {
@@ -59,10 +63,18 @@ export interface SimControlDeps {
   readonly leaseMs: number;
   readonly heartbeatMs: number;
   readonly orphanMinAgeMs: number;
+  /** One is about to be started, which is in no books. */
+  readonly onCanary: (sandboxId: string) => void;
+}
+
+interface SimClient {
+  inventory(ms: number): Promise<Inventory>;
+  applySandbox(spec: never, generation: number, ms: number): Promise<ObservedSandbox>;
+  removeSandbox(id: string, generation: number, ms: number): Promise<void>;
 }
 
 interface SimTunnel {
-  readonly client: object;
+  readonly client: SimClient;
   readonly connection: Connection;
   proven: boolean;
 }
@@ -111,6 +123,9 @@ export class SimControl implements ControlDoor {
     });
     this.#every(10_000, () => this.convergence.converge());
     this.#every(orphanMinAgeMs / 4, () => this.convergence.rereadOrphans());
+    this.#every(30_000, async () => {
+      for (const hostId of await books.failing(pool.provenHostIds)) await this.#canary(hostId);
+    });
   }
 
   async heartbeat(hostId: string, digest: string) {
@@ -142,7 +157,7 @@ export class SimControl implements ControlDoor {
 
   async #prove(hostId: string, tunnel: SimTunnel): Promise<void> {
     try {
-      const inventory = await (tunnel.client as { inventory(ms: number): Promise<Inventory> }).inventory(10_000);
+      const inventory = await tunnel.client.inventory(10_000);
       if (this.#tunnels.get(hostId) !== tunnel) return;
       tunnel.proven = true;
       await this.convergence.reconcile(hostId, inventory);
@@ -154,7 +169,7 @@ export class SimControl implements ControlDoor {
   }
 
   /** What `HostClient` is on a real tunnel. */
-  #clientOf(agent: SimAgent, connection: Connection): object {
+  #clientOf(agent: SimAgent, connection: Connection): SimClient {
     const ask = <T>(work: () => Promise<T>, ms: number): Promise<T> => connection.call(this.process, work, ms);
     return {
       inventory: (ms: number) => ask(() => Promise.resolve(agent.inventory()), ms),
@@ -167,6 +182,21 @@ export class SimControl implements ControlDoor {
       removeSandbox: (id: string, generation: number, ms: number) =>
         ask(() => agent.supervisor.remove(id, generation).then(() => {}), ms),
     };
+  }
+
+  /** What `Canaries` does. */
+  async #canary(hostId: string): Promise<void> {
+    const host = this.#tunnels.get(hostId)?.client;
+    if (!host) return;
+    const id = this.#deps.random.uuid();
+    this.#deps.onCanary(id);
+    const spec = { name: 'canary', template: 'host', vcpus: 0.1, memoryMb: 64, diskMb: 32, timeoutSeconds: null };
+    try {
+      const { status } = await host.applySandbox({ ...spec, id, desiredState: 'RUNNING' } as never, 1, 60_000);
+      await this.#deps.books.noteCreate(hostId, status === 'RUNNING' ? null : `The canary is ${status}.`);
+    } finally {
+      await host.removeSandbox(id, 1, 60_000);
+    }
   }
 
   async #stand(): Promise<void> {

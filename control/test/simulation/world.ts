@@ -59,6 +59,7 @@ export class World {
   readonly #faults: typeof FAULTS;
   readonly #pauseBetweenFaults: number;
   #control: SimControl | undefined;
+  readonly #canaries = new Set<string>();
   readonly #stoppedAt = new Map<SimProcess, number>();
   #databaseDownUntil = 0;
   #databaseOffset = 0;
@@ -133,6 +134,7 @@ export class World {
       leaseMs: LEASE_MS,
       heartbeatMs: HEARTBEAT_MS,
       orphanMinAgeMs: ORPHAN_MIN_AGE_MS,
+      onCanary: (id) => this.#canaries.add(id),
     });
   }
 
@@ -349,6 +351,7 @@ export class World {
 
   /** A container that lived was deleted: somebody must have wanted that, or nobody have wanted it for long. */
   #witnessRemove(hostId: string, id: string): void {
+    if (this.#canaries.has(id)) return this.#count('canary removed');
     const row = this.books.sandboxes.get(id);
     if (row?.hostId === hostId && row.desiredState === 'DESTROYED') return;
     const sighting = (this.books.orphans.get(hostId) ?? []).find(({ sandboxId }) => sandboxId === id);

@@ -23,6 +23,6 @@ test('whatever befalls hosts, each is what it was made to be, takes sandboxes ex
       const model: HostModel = { hosts: [], isByoc: true };
       await fc.asyncModelRun(() => ({ model, real: withEnrolment(fleet, connection, keys) }), commands);
     }),
-    25,
+    20,
   );
 }, 180_000);

@@ -28,6 +28,6 @@ test('whatever befalls sandboxes and their hosts, the books are right at every s
         await settle(model, world);
       },
     ),
-    20,
+    7,
   );
 }, 180_000);
