@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { StartupError } from '@rookery/wire/errors.ts';
 import type { Logger } from '@rookery/wire/log.ts';
-import { acquireLock } from '@rookery/wire/process-lock.ts';
 import { ControlChannel } from './channel/control-channel.ts';
 import { ReconnectSpread } from './channel/reconnect.ts';
 import type { AgentConfig } from './config.ts';
@@ -15,10 +14,11 @@ import { measureHost, readBootId, readMachineId } from './host/host.ts';
 import { removeAgentCgroups } from './runtime/cgroup.ts';
 import { OciRuntimeFinder, type RuntimeFinder } from './runtime/runtime-finder.ts';
 import { ControlLossWatch } from './sandboxes/control-loss.ts';
+import { removeAll } from './sandboxes/removal.ts';
 import { EpochCounter, SandboxStore } from './sandboxes/sandbox.store.ts';
 import { SandboxSupervisor } from './sandboxes/sandbox.supervisor.ts';
 import { Tombstones } from './sandboxes/tombstones.ts';
-import { createStateDir, removeUnfinishedWrites } from './state-dir/state-dir.ts';
+import { createStateDir, lockStateDir, removeUnfinishedWrites } from './state-dir/state-dir.ts';
 import { AgentRoot, agentServer } from './tunnel/agent.schema.ts';
 import { Tunnel } from './tunnel/tunnel.ts';
 
@@ -92,13 +92,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
 
   try {
     const state = await createStateDir(config.stateDir);
-    own(
-      await acquireLock(
-        state.lock,
-        (pid) =>
-          `Another agent (pid ${pid}) already runs on this state directory; stop it first or choose another one with --state-dir.`,
-      ),
-    );
+    own(await lockStateDir(state));
     own({ [Symbol.asyncDispose]: () => removeAgentCgroups(state.instance) });
     await removeUnfinishedWrites(state);
     const finder = deps.finder ?? new OciRuntimeFinder(config, state, log.child({ part: 'runtime' }));
@@ -120,12 +114,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
     const instance = randomUUID();
     const supervisorLog = log.child({ part: 'sandboxes' });
     const sandboxes = new SandboxStore(state.sandboxes, supervisorLog);
-    const { credentials, spareToken } = await enrol(
-      deps,
-      store,
-      registrant,
-      async () => (await sandboxes.load()).length,
-    );
+    const { credentials, spareToken } = await enrol(deps, store, registrant, () => sandboxes.count());
     const enrolment = own(
       new CredentialService({
         initial: credentials,
@@ -213,11 +202,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
       online: online.promise,
       deleted,
       heard: online.heard,
-      async destroySandboxes() {
-        const { sandboxes } = supervisor.inventory();
-        await Promise.all(sandboxes.map(({ id, generation }) => supervisor.remove(id, generation)));
-        return sandboxes.length;
-      },
+      destroySandboxes: () => removeAll(supervisor),
       askStanding: (until) => enrolment.ask(until),
       async sayGoodbye() {
         await channel.reportAll();

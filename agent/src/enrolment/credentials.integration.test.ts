@@ -1,11 +1,12 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { silentLogger } from '@rookery/wire/log.ts';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ask, newDirectory, newTestControl, type TestControl } from '../agent.fixture.ts';
 import { createAgent, type Agent } from '../app.ts';
 import { readAgentConfig } from '../config.ts';
+import { leave } from '../host/leave.ts';
 import { status } from '../host/status.ts';
 import { fixedRuntime } from '../runtime/runtime-finder.ts';
 import { SimulatedRuntime } from '../runtime/simulated-runtime.ts';
@@ -284,6 +285,71 @@ describe('joining again', () => {
       expect(other.heard.registrations.map(({ hostId }) => hostId)).toEqual(['host-1', undefined]);
       expect(await saved()).toMatchObject({ controlUrl: other.url });
     });
+  });
+});
+
+describe('joining without credentials, with sandboxes of a host', () => {
+  const leaveFleet = (destroySandboxes = false) =>
+    leave(readAgentConfig({}, directory.path), {
+      destroySandboxes,
+      force: false,
+      say: (sentence) => said.push(sentence),
+      log: silentLogger(),
+      finder: fixedRuntime(runtime),
+    });
+  const losing = async () => {
+    await rm(`${directory.path}/credentials.json`);
+    return 0;
+  };
+  beforeEach(async () => {
+    await stop(await startWithSandbox());
+  });
+
+  it.each([
+    ['has left', leaveFleet],
+    ['has lost them', losing],
+  ])('becomes the host again that it was when it %s', async (_what, goAway) => {
+    await goAway();
+    expect(await statusOf()).toMatchObject({ registered: false, sandboxes: [{ id: 'box' }] });
+    await (
+      await start()
+    ).online;
+    expect(control.heard.registrations.at(-1)).toMatchObject({ hostId: 'host-1' });
+    expect(said).toContain('Registered again as host nest (host-1), with its sandboxes.');
+    await until(async () => expect(await runtime.state('box')).toBe('running'));
+  });
+
+  it.each([
+    ['has left', leaveFleet],
+    ['has lost them', losing],
+  ])('becomes no other host when it %s, until they are destroyed', async (_what, goAway) => {
+    await goAway();
+    control.refuseClaims = true;
+    await expect(start()).rejects.toThrow(
+      /has 1 sandbox of host nest \(host-1\) of http:\S+, and the token is another host’s; .*leave --destroy-sandboxes.*--state-dir/,
+    );
+    expect(existsSync(`${directory.path}/credentials.json`)).toBe(false);
+    expect(await runtime.state('box')).toBe('running');
+    expect(await leaveFleet(true)).toBe(0);
+    expect(said).toContain('Destroyed one sandbox.');
+    expect(await runtime.state('box')).toBe('absent');
+    await (
+      await start()
+    ).online;
+    expect(control.heard.registrations.at(-1)).not.toHaveProperty('hostId');
+  });
+
+  it.each([
+    ['', ''],
+    [', also of one whose record is damaged', '{'],
+  ])('is not tried when nothing says of which host%s', async (_what, record) => {
+    await losing();
+    // As agents wrote it that did not know this.
+    await writeFile(`${directory.path}/credential-status.json`, '{"state":"ACTIVE","reason":null,"since":"2026"}');
+    if (record) await writeFile(`${directory.path}/sandboxes/box.json`, record);
+    await expect(start()).rejects.toThrow(/has 1 sandbox, and nothing says any more of which host; restore/);
+    expect(control.heard.registrations).toHaveLength(1);
+    expect(await runtime.state('box')).toBe('running');
   });
 });
 

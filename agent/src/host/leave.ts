@@ -4,6 +4,8 @@ import type { Logger } from '@rookery/wire/log.ts';
 import { createAgent, type Agent } from '../app.ts';
 import type { AgentConfig } from '../config.ts';
 import { CredentialStore } from '../enrolment/credential.store.ts';
+import { destroyLeftovers } from './leftovers.ts';
+import type { RuntimeFinder } from '../runtime/runtime-finder.ts';
 import { stateDirAt } from '../state-dir/state-dir.ts';
 
 /** How long control may be silent before leaving is given up, in ms: a person is waiting. */
@@ -18,6 +20,8 @@ export interface LeaveOptions {
   readonly force: boolean;
   readonly say: (sentence: string) => void;
   readonly log: Logger;
+  /** Default: the OCI runtimes of this machine. */
+  readonly finder?: RuntimeFinder | undefined;
   /** Default 30 s. */
   readonly patienceMs?: number;
 }
@@ -30,16 +34,25 @@ export interface LeaveOptions {
  * @throws {StartupError} in one sentence, with nothing changed.
  */
 export async function leave(config: AgentConfig, options: LeaveOptions): Promise<number> {
-  const { destroySandboxes, force, say, log, patienceMs = PATIENCE_MS } = options;
+  const { destroySandboxes, force, say, log, finder, patienceMs = PATIENCE_MS } = options;
   const state = stateDirAt(config.stateDir);
   const store = new CredentialStore(state);
   const credentials = await store.load();
   if (!credentials) {
+    // Those of a host that has left without them.
+    const destroyed = destroySandboxes ? await destroyLeftovers(config, log, finder) : 0;
+    if (destroyed > 0) say(`Destroyed ${counted(destroyed)}.`);
     const { state: before, reason } = await store.loadStatus();
     say(before === 'LEFT' ? `This machine has left its fleet already: ${reason}` : 'This machine is in no fleet.');
     return 0;
   }
-  const agent = await createAgent({ config: { ...config, onExit: 'keep' }, log, say: () => {}, isLeaving: true });
+  const agent = await createAgent({
+    config: { ...config, onExit: 'keep' },
+    log,
+    say: () => {},
+    isLeaving: true,
+    ...(finder ? { finder } : {}),
+  });
   try {
     const patience = AbortSignal.timeout(force ? Math.min(patienceMs, FORCED_PATIENCE_MS) : patienceMs);
     const told = await maySayGoodbye(agent, force, patience);
