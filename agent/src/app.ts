@@ -14,7 +14,7 @@ import { measureHost, readBootId, readMachineId } from './host/host.ts';
 import { removeAgentCgroups } from './runtime/cgroup.ts';
 import { OciRuntimeFinder, type RuntimeFinder } from './runtime/runtime-finder.ts';
 import { ControlLossWatch } from './sandboxes/control-loss.ts';
-import { removeAll } from './sandboxes/removal.ts';
+import { removeAll, removeForGood } from './sandboxes/removal.ts';
 import { EpochCounter, SandboxStore } from './sandboxes/sandbox.store.ts';
 import { SandboxSupervisor } from './sandboxes/sandbox.supervisor.ts';
 import { Tombstones } from './sandboxes/tombstones.ts';
@@ -187,6 +187,13 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
     const deleted = new Promise<void>((resolve) => (forget = resolve));
     // Whoever does not wait for it, a test for example, is not to be killed by its failure.
     deleted.catch(() => {});
+    const stopping = new AbortController();
+    own({ [Symbol.asyncDispose]: async () => stopping.abort() });
+    // An agent that is stopped before goes on with it at its next start: the credentials are still there then.
+    const giveUp = async (): Promise<void> => {
+      await removeForGood(supervisor, config.retryCapMs, stopping.signal, supervisorLog);
+      await store.drop();
+    };
     // Last, when everything that it may tell is there.
     enrolment.onStatus(({ state: standing }) => {
       if (standing === 'REFUSED' || standing === 'DELETED') {
@@ -195,7 +202,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
         tunnel?.hangUp();
       }
       if (standing === 'ACTIVE') watch?.accepted();
-      if (standing === 'DELETED') forget(giveUp(supervisor, store, log));
+      if (standing === 'DELETED') forget(giveUp());
     });
     return {
       hostId: credentials.hostId,
@@ -260,16 +267,6 @@ function withDamage(
   const message = `The agent found the records of these sandboxes damaged when it started; control has told it anew what they should be, and the disk deserves a look: ${named}.`;
   const { specs, load } = measured;
   return { specs: { ...specs, conditions: [...specs.conditions, { type: 'SANDBOX_RECORD_DAMAGED', message }] }, load };
-}
-
-/** Removes what the deleted host still has, and then forgets that this machine was it. */
-async function giveUp(supervisor: SandboxSupervisor, store: CredentialStore, log: Logger): Promise<void> {
-  const removals = await Promise.allSettled(
-    supervisor.inventory().sandboxes.map(({ id, generation }) => supervisor.remove(id, generation + 1)),
-  );
-  for (const { reason } of removals.filter((removal) => removal.status === 'rejected'))
-    log.error({ err: reason as unknown }, 'a sandbox of the deleted host could not be removed');
-  await store.drop();
 }
 
 /** Lets work under way finish for a while, and then applies the policy for exits. The channel is still open to report it. */

@@ -421,6 +421,50 @@ describe('the news that the host was deleted', () => {
   });
 });
 
+describe('a deleted host whose sandboxes cannot be removed', () => {
+  const deletion = () => ({ reason: 'HOST_DELETED', statements: [control.signDeletion('host-1')] });
+  const hasCredentials = () => existsSync(`${directory.path}/credentials.json`);
+  let tries: number;
+  let isBroken: boolean;
+  beforeEach(async () => {
+    const remove = runtime.remove.bind(runtime);
+    tries = 0;
+    isBroken = true;
+    runtime.remove = async (id) => {
+      tries += 1;
+      if (isBroken) throw new Error('the disk is full');
+      await remove(id);
+    };
+    await startWithSandbox({ ROOKERY_AGENT_RETRY_CAP_MS: '100' });
+    control.refuseRefresh = deletion();
+    await rejectAccess();
+    await until(() => expect(tries).toBeGreaterThan(2));
+    expect(hasCredentials()).toBe(true);
+  });
+
+  it('tries until none is left, and only then drops the credentials', async () => {
+    isBroken = false;
+    await agents[0]?.deleted;
+    expect(await runtime.state('box')).toBe('absent');
+    expect(hasCredentials()).toBe(false);
+  });
+
+  it('goes on with it when it is started again', async () => {
+    for (const agent of agents) {
+      await stop(agent);
+      await expect(agent.deleted).rejects.toThrow();
+    }
+    expect(hasCredentials()).toBe(true);
+    expect(await runtime.state('box')).not.toBe('absent');
+    isBroken = false;
+    await (
+      await start('')
+    ).deleted;
+    expect(await runtime.state('box')).toBe('absent');
+    expect(hasCredentials()).toBe(false);
+  });
+});
+
 describe('a renewal', () => {
   it('is confirmed by a use of its own, after it is on disk', async () => {
     await (

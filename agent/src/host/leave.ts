@@ -57,7 +57,11 @@ export async function leave(config: AgentConfig, options: LeaveOptions): Promise
     const patience = AbortSignal.timeout(force ? Math.min(patienceMs, FORCED_PATIENCE_MS) : patienceMs);
     const told = await maySayGoodbye(agent, force, patience);
     if (told === 'deleted') {
-      await agent.deleted;
+      if (!(await before(agent.deleted, patience))) {
+        throw new StartupError(
+          `Host ${agent.hostId} was deleted, and not all of its sandboxes could be removed yet; its credentials are kept, try again, or start the agent, which goes on trying.`,
+        );
+      }
       say(`Host ${agent.hostId} was deleted: its sandboxes are removed and its credentials dropped.`);
       return 0;
     }
@@ -100,7 +104,7 @@ async function maySayGoodbye(
         `${standing.reason ?? 'Two machines have used this host’s credentials.'} Until then neither can leave, and nothing was changed.`,
       );
     default:
-      if (standing && (await isHeard(agent, patience))) return 'yes';
+      if (standing && (await before(agent.heard, patience))) return 'yes';
       if (force) return 'no';
       throw new StartupError(
         'The control plane does not answer, so nothing was changed; to leave without telling it: rookery-agent leave --force.',
@@ -122,12 +126,13 @@ async function sayGoodbye(agent: Agent, force: boolean): Promise<boolean> {
   }
 }
 
-async function isHeard(agent: Agent, patience: AbortSignal): Promise<boolean> {
+/** Whether something has happened before the patience was over. */
+async function before(happened: Promise<void>, patience: AbortSignal): Promise<boolean> {
   const over = new Promise<boolean>((resolve) => {
     if (patience.aborted) resolve(false);
     patience.addEventListener('abort', () => resolve(false), { once: true });
   });
-  return Promise.race([agent.heard.then(() => true), over]);
+  return Promise.race([happened.then(() => true), over]);
 }
 
 const counted = (sandboxes: number): string => (sandboxes === 1 ? 'one sandbox' : `${sandboxes} sandboxes`);
