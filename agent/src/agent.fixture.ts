@@ -46,6 +46,8 @@ export interface TestControl extends AsyncDisposable {
   /** The number that was granted last; undefined: any is. */
   lastSequence: number | undefined;
   refuseGoodbye: boolean;
+  /** Refuses reports, as while another agent has the tunnel. */
+  refuseReports: boolean;
   /** Of the newest report that it says it has taken. */
   knownEpoch: number;
   /** Refuses registrations of machines that say which host they are, as another control plane does. */
@@ -162,6 +164,7 @@ export async function newTestControl(): Promise<TestControl> {
     },
     reportSandboxes({ input }: { input: Record<string, unknown> }) {
       heard.reports.push(input);
+      if (control.refuseReports) throw new RookeryError('CONFLICT', 'Another agent of this host is connected.');
       return { epoch: Math.max(Number(input['epoch']), control.knownEpoch) };
     },
   };
@@ -250,6 +253,7 @@ export async function newTestControl(): Promise<TestControl> {
     refuseRefresh: undefined,
     lastSequence: undefined,
     refuseGoodbye: false,
+    refuseReports: false,
     knownEpoch: 0,
     refuseClaims: false,
     signDeletion: (hostId, by = signer) => {

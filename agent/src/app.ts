@@ -59,7 +59,9 @@ export interface Agent extends AsyncDisposable {
   destroySandboxes(): Promise<number>;
   /** Asks control whether the credentials are good; undefined when it says nothing before the signal. */
   askStanding(signal: AbortSignal): Promise<CredentialStatus | undefined>;
-  /** Tells control what there is, and says goodbye, after which the credentials are worth nothing. @throws {ControlCallError} */
+  /** Tells control what there is. @throws {ChannelError} when it has not taken it. */
+  reportAll(): Promise<void>;
+  /** Says goodbye, after which the credentials are worth nothing. @throws {ControlCallError} */
   sayGoodbye(): Promise<void>;
   /**
    * Resolves when control has signed that this host was deleted, its sandboxes are removed and its
@@ -211,10 +213,8 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
       heard: online.heard,
       destroySandboxes: () => removeAll(supervisor),
       askStanding: (until) => enrolment.ask(until),
-      async sayGoodbye() {
-        await channel.reportAll();
-        await enrolment.leave();
-      },
+      reportAll: () => channel.reportAll(),
+      sayGoodbye: () => enrolment.leave(),
       [Symbol.asyncDispose]: disposeAll,
     };
   } catch (error) {

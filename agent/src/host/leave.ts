@@ -2,6 +2,7 @@ import { StartupError } from '@rookery/wire/errors.ts';
 import { removeFileDurably } from '@rookery/wire/files.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { createAgent, type Agent } from '../app.ts';
+import { Backoff } from '../backoff.ts';
 import type { AgentConfig } from '../config.ts';
 import { CredentialStore } from '../enrolment/credential.store.ts';
 import { destroyLeftovers } from './leftovers.ts';
@@ -13,6 +14,8 @@ const PATIENCE_MS = 30_000;
 
 /** The same where it is left untold then, in ms. */
 const FORCED_PATIENCE_MS = 5_000;
+
+const REPORT_BACKOFF_CAP_MS = 2_000;
 
 export interface LeaveOptions {
   readonly destroySandboxes: boolean;
@@ -31,7 +34,7 @@ export interface LeaveOptions {
  * signature, and shows the host as unreachable because it has left; then the credentials are dropped.
  * Sandboxes go on as they are unless they are to be destroyed. Whoever has left may leave again.
  *
- * @throws {StartupError} in one sentence, with nothing changed.
+ * @throws {StartupError} in one sentence, with the credentials kept and nothing changed, unless it has come to destroying sandboxes.
  */
 export async function leave(config: AgentConfig, options: LeaveOptions): Promise<number> {
   const { destroySandboxes, force, say, log, finder, patienceMs = PATIENCE_MS } = options;
@@ -66,6 +69,8 @@ export async function leave(config: AgentConfig, options: LeaveOptions): Promise
       return 0;
     }
     if (destroySandboxes) say(`Destroyed ${counted(await agent.destroySandboxes())}.`);
+    if (told === 'yes')
+      await reportPatiently(agent, force, force ? Math.min(patienceMs, FORCED_PATIENCE_MS) : patienceMs);
     const isTold = told === 'already' || (told === 'yes' && (await sayGoodbye(agent, force)));
     // The sandboxes' records stay: the machine may come back as the same host.
     await store.leave(credentials);
@@ -109,6 +114,32 @@ async function maySayGoodbye(
       throw new StartupError(
         'The control plane does not answer, so nothing was changed; to leave without telling it: rookery-agent leave --force.',
       );
+  }
+}
+
+/**
+ * Tells control what there is now, for it has no other way to learn that what was destroyed is gone. It may refuse that
+ * for a while: until it notices that the tunnel of the agent which ran here before is dead, this one is a second agent.
+ *
+ * @throws {StartupError} when it has not taken it in time, unless forced.
+ */
+async function reportPatiently(agent: Agent, force: boolean, patienceMs: number): Promise<void> {
+  const patience = AbortSignal.timeout(patienceMs);
+  const backoff = new Backoff(REPORT_BACKOFF_CAP_MS);
+  for (;;) {
+    try {
+      return await agent.reportAll();
+    } catch (cause) {
+      if (!patience.aborted) {
+        await backoff.wait(patience);
+        continue;
+      }
+      if (force) return;
+      throw new StartupError(
+        `The control plane has not taken the last report (${(cause as Error).message}); the credentials are kept, try again, or leave all the same: rookery-agent leave --force.`,
+        { cause },
+      );
+    }
   }
 }
 
