@@ -70,6 +70,8 @@ export interface TestControl extends AsyncDisposable {
   /** How many tunnels have been opened. */
   readonly tunnelsOpened: number;
   closeTunnel(code: number): void;
+  /** Closes tunnels with this code as soon as they are open, and asks nothing through them. */
+  refuseTunnels: number | undefined;
   closeChannels(code: number): void;
   /** Without a word. */
   cutChannels(): void;
@@ -232,6 +234,7 @@ export async function newTestControl(): Promise<TestControl> {
       }
       tunnelSockets.handleUpgrade(request, socket, head, (ws) => {
         tunnelsOpened += 1;
+        if (control.refuseTunnels !== undefined) return ws.close(control.refuseTunnels, 'test');
         tunnelSocket = ws;
         tunnelClient = clientOver(ws);
         // As control does with every tunnel that it admits.
@@ -280,6 +283,7 @@ export async function newTestControl(): Promise<TestControl> {
       return tunnelsOpened;
     },
     tunnel: () => (tunnelClient ? Promise.resolve(tunnelClient) : new Promise((resolve) => waiting.push(resolve))),
+    refuseTunnels: undefined,
     closeTunnel: (code) => tunnelSocket?.close(code, 'test'),
     closeChannels: (code) => channels.forEach((socket) => socket.close(code, 'test')),
     cutChannels: () => channels.forEach((socket) => socket.terminate()),
