@@ -238,7 +238,7 @@ export async function newTestControl(): Promise<TestControl> {
         tunnelSocket = ws;
         tunnelClient = clientOver(ws);
         // As control does with every tunnel that it admits.
-        void ask(tunnelClient, '{ inventory { instance } }').catch(() => {});
+        void ask(tunnelClient, 'mutation { welcome }').catch(() => {});
         for (const resolve of waiting.splice(0)) resolve(tunnelClient);
         ws.once('close', () => {
           if (tunnelSocket === ws) tunnelClient = undefined;

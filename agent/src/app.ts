@@ -178,7 +178,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
       : own(
           new Tunnel({
             credentials: enrolment,
-            server: agentServer(new AgentRoot(supervisor, instance), log.child({ part: 'tunnel' }), online.tunnel),
+            server: agentServer(new AgentRoot(supervisor, instance, online.tunnel), log.child({ part: 'tunnel' })),
             identity: { instance, bootId, machineId },
             spread,
             log: log.child({ part: 'tunnel' }),
@@ -281,7 +281,7 @@ async function windDown(supervisor: SandboxSupervisor, config: AgentConfig, log:
   clearTimeout(deadline);
 }
 
-/** The two signs of being online: control has acknowledged a heartbeat, and has asked something through the tunnel. */
+/** The two signs of being online: control has acknowledged a heartbeat, and has welcomed the tunnel. */
 function onlineSign() {
   let heartbeat: () => void = () => {};
   let tunnel: () => void = () => {};

@@ -142,7 +142,7 @@ export async function startAgentServer(deps: AgentServerDeps): Promise<Listening
     try {
       const host = await authenticate(channel, bearerToken(request.headers.authorization));
       if (!host) return refuseUpgrade(socket, 401);
-      const newcomer = newcomerOf(request);
+      const newcomer = newcomerOf(request, host);
       if (!newcomer) return refuseUpgrade(socket, 400);
       await channel.enrolment.sighted(host, newcomer);
       if ((await channel.tunnels.read(host.hostId))?.quarantinedAt) return refuseUpgrade(socket, 403);
@@ -219,12 +219,12 @@ function serveChannel(
 }
 
 /** Which process on which machine dials, as it says itself; undefined when it does not say so. */
-function newcomerOf({ headers, socket }: IncomingMessage): Newcomer | undefined {
+function newcomerOf({ headers, socket }: IncomingMessage, { familyId }: AuthenticatedHost): Newcomer | undefined {
   const given = new URLSearchParams(String(headers[AGENT_IDENTITY_HEADER] ?? ''));
   const instance = instanceSchema.safeParse(given.get('instance'));
   const machine = machineSchema.safeParse({ bootId: given.get('boot'), machineId: given.get('machine') });
   if (!instance.success || !machine.success) return undefined;
-  return { ...machine.data, instance: instance.data, address: socket.remoteAddress ?? null };
+  return { ...machine.data, instance: instance.data, familyId, address: socket.remoteAddress ?? null };
 }
 
 async function authenticate(

@@ -120,3 +120,22 @@ export async function insertHost(database: DatabaseConnection, host: Partial<Hos
     .returningAll()
     .executeTakeFirstOrThrow();
 }
+
+/** Credentials of a host that are good, as far as rows go. @returns their family. */
+export async function insertIdentity(database: DatabaseConnection, hostId: string): Promise<string> {
+  const familyId = randomUUID();
+  await database
+    .as<FleetTables>()
+    .query.insertInto('HostIdentity')
+    .values({
+      hostId,
+      familyId,
+      jkt: 'jkt',
+      publicKey: 'key',
+      sequence: 0,
+      bootId: 'boot',
+      createdAt: new Date(),
+    } as never)
+    .execute();
+  return familyId;
+}

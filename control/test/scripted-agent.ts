@@ -270,6 +270,7 @@ export class ScriptedAgent implements AsyncDisposable {
       roots: {
         query: { inventory: () => (this.isSilent ? new Promise(() => {}) : this.#inventory()) },
         mutation: {
+          welcome: () => true,
           applySandbox: async ({ spec, generation }: { spec: SandboxSpecInput; generation: number }) => {
             this.applied.push({ spec, generation });
             const observed = await this.onApply(spec, generation);

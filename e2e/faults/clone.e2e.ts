@@ -64,7 +64,11 @@ describe('a copy of a whole machine that is started while the original is connec
 
   it('gets no tunnel and is not believed; the original’s sandboxes run on, and a new token brings them back', async () => {
     // Nothing is renewed meanwhile: what finds the copy out is that the original answers.
-    const site = await Site.start(story, { ROOKERY_HOST_TOKEN_SECONDS: '600' });
+    const site = await Site.start(story, {
+      ROOKERY_HOST_TOKEN_SECONDS: '600',
+      // Both agents are stopped for a while; that is not what this is about.
+      ROOKERY_UNREACHABLE_AFTER_MS: '45000',
+    });
     const original = await site.machine('original');
     const copy = await site.machine('copy');
     const host = await site.hostOn(original, 'nest');

@@ -73,7 +73,11 @@ describe('a machine that joins by the command that createHost prints, and leaves
     await agent.process.stop('SIGTERM');
     const leaving = agentCommand('leave');
     expect(await leaving.closed).toMatchObject({ code: 0 });
-    expect(await conditions()).toEqual({ status: 'UNREACHABLE', conditions: [{ type: 'LEFT' }] });
+    // Beside whatever the machine is short of.
+    expect(await conditions()).toMatchObject({
+      status: 'UNREACHABLE',
+      conditions: expect.arrayContaining([{ type: 'LEFT' }]) as unknown,
+    });
     expect(await containersOf(agent.stateDir)).toMatchObject([{ status: 'running' }]);
     const status = agentCommand('status');
     await status.closed;

@@ -174,7 +174,7 @@ describe('an agent whose credentials control refuses to renew', () => {
     await until(() => expect(control.heard.registrations).toHaveLength(2));
     control.refuseRefresh = undefined;
     await until(async () => expect(await statusOf()).toMatchObject({ degraded: false }));
-    expect(await runtime.state('box')).toBe('running');
+    await until(async () => expect(await runtime.state('box')).toBe('running'));
   });
 
   it('runs on, degraded, when the new token is refused as well', async () => {

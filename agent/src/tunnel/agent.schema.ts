@@ -47,13 +47,23 @@ interface ExecInput extends Omit<ExecRequest, 'cwd' | 'env' | 'stdin' | 'maxOutp
 export class AgentRoot {
   readonly #supervisor: SandboxSupervisor;
   readonly #instance: string;
+  readonly #onWelcome: () => void;
   /** Of the streams that are open, by the names that control has given them. */
   readonly #windows = new Map<string, SendWindow>();
 
-  /** @param instance names this process to control. */
-  constructor(supervisor: SandboxSupervisor, instance: string) {
+  /**
+   * @param instance  names this process to control.
+   * @param onWelcome called when control has written down that it reaches this host.
+   */
+  constructor(supervisor: SandboxSupervisor, instance: string, onWelcome: () => void = () => {}) {
     this.#supervisor = supervisor;
     this.#instance = instance;
+    this.#onWelcome = onWelcome;
+  }
+
+  welcome(): boolean {
+    this.#onWelcome();
+    return true;
   }
 
   inventory(): Omit<Inventory, 'sandboxes'> & { instance: string; sandboxes: DatedSandbox[] } {

@@ -2,6 +2,7 @@ import SchemaBuilder from '@pothos/core';
 import { RookeryError } from '@rookery/wire/errors.ts';
 import type { GraphQLSchema } from 'graphql';
 import type { HostCredentials } from '../enrolment/credential.issuer.ts';
+import { REFUSALS } from '../enrolment/credential.state.ts';
 import type { AuthenticatedHost, Enrolment } from '../enrolment/enrolment.service.ts';
 import type { ControlKey } from '../../kernel/signing-keys.ts';
 import { AGENT_CONDITION_TYPES } from '../hosts/host.state.ts';
@@ -49,7 +50,7 @@ export const reconnectSpreadMs = (hosts: number): number =>
     Math.min(Math.max((hosts / RECONNECTS_PER_SECOND) * 1_000, MIN_RECONNECT_SPREAD_MS), MAX_RECONNECT_SPREAD_MS),
   );
 
-const NOT_HEARD: Record<Exclude<Hearing, 'HEARD'>, string> = {
+const NOT_HEARD: Record<Exclude<Hearing, 'HEARD' | 'ENDED'>, string> = {
   QUARANTINED: 'The host is in quarantine: its owner has to say which of two agents it is.',
   OTHER_AGENT: 'Another agent of this host is connected.',
 };
@@ -290,13 +291,13 @@ export function agentChannelSchema(): GraphQLSchema {
         args: { input: t.arg({ type: HeartbeatInput, required: true }) },
         resolve: async (_root, { input }, context) => {
           const host = authenticated(context);
-          const { hostId } = host;
+          const { hostId, familyId } = host;
           const { heartbeats, heartbeatMs, connectedHosts, enrolment } = context.services;
           const usage = hostUsageSchema.parse(input);
           const specs = hostSpecsSchema.parse(input.specs);
           await enrolment.sighted(host, { ...specs, address: context.address });
           const instance = instanceSchema.parse(input.instance);
-          const { knownDigest, isHeard } = await heartbeats.beat({ hostId, instance, ...usage }, specs);
+          const { knownDigest, isHeard } = await heartbeats.beat({ hostId, familyId, instance, ...usage }, specs);
           return {
             nextHeartbeatMs: Math.round(heartbeatMs * (1 - JITTER + 2 * JITTER * Math.random())),
             wantInventory: isHeard && knownDigest !== input.inventoryDigest,
@@ -310,10 +311,14 @@ export function agentChannelSchema(): GraphQLSchema {
         description: 'Says what sandboxes are, at once when one changed and in full when asked.',
         args: { input: t.arg({ type: ReportSandboxesInput, required: true }) },
         resolve: async (_root, { input }, context) => {
-          const { hostId } = authenticated(context);
+          const { hostId, familyId } = authenticated(context);
           const { convergence, heartbeats, tunnels } = context.services;
           const { epoch, full } = input;
-          const hearing = await tunnels.hearing(hostId, instanceSchema.parse(input.instance));
+          const hearing = await tunnels.hearing(hostId, instanceSchema.parse(input.instance), familyId);
+          if (hearing === 'ENDED')
+            throw new RookeryError('UNAUTHENTICATED', REFUSALS.CREDENTIALS_REPLACED, {
+              reason: 'CREDENTIALS_REPLACED',
+            });
           if (hearing !== 'HEARD') throw new RookeryError('CONFLICT', NOT_HEARD[hearing]);
           const sandboxes = input.sandboxes.map((sandbox) => observedSandboxSchema.parse({ ...sandbox, epoch }));
           if (!full) {

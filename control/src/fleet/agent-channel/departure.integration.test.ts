@@ -91,7 +91,13 @@ describe('a host that leaves by its operator’s wish', () => {
   it('is not brought back by a heartbeat that was on its way', async () => {
     const { heartbeats } = control.fleet.agentChannel;
     const specs = hostSpecsSchema.parse(SPECS);
-    const usage = { instance: 'agent', load1: 0, memoryUsedMb: 0, diskUsedMb: 0 };
+    const { familyId } = await control.database
+      .as<FleetTables>()
+      .query.selectFrom('HostIdentity')
+      .select('familyId')
+      .where('hostId', '=', agent.hostId)
+      .executeTakeFirstOrThrow();
+    const usage = { instance: 'agent', familyId, load1: 0, memoryUsedMb: 0, diskUsedMb: 0 };
     await expect(heartbeats.beat({ hostId: agent.hostId, ...usage }, specs)).rejects.toMatchObject({
       code: 'UNAUTHENTICATED',
     });

@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { insertHost, startTestControl } from '../../../test/harness.ts';
+import { insertHost, insertIdentity, startTestControl } from '../../../test/harness.ts';
 import { heartbeat, newMachineKey, register } from '../../../test/scripted-agent.ts';
 import type { Control } from '../../app.ts';
 import { hostSpecsSchema } from '../hosts/host.specs.ts';
@@ -28,6 +28,7 @@ const SPECS = hostSpecsSchema.parse({
 describe('heartbeats', () => {
   let control: Control;
   let hostIds: string[];
+  const families = new Map<string, string>();
   const tables = () => control.database.as<FleetTables>().query;
 
   beforeAll(async () => {
@@ -39,6 +40,7 @@ describe('heartbeats', () => {
         agentVersion: '0.0.0-test',
       });
       hostIds.push(id);
+      families.set(id, await insertIdentity(control.database, id));
     }
     await tables()
       .insertInto('HostLease')
@@ -62,7 +64,7 @@ describe('heartbeats', () => {
 
   const beat = (hostId: string) =>
     control.fleet.agentChannel.heartbeats.beat(
-      { hostId, instance: 'a', load1: 1, memoryUsedMb: 2, diskUsedMb: 3 },
+      { hostId, familyId: families.get(hostId) ?? '', instance: 'a', load1: 1, memoryUsedMb: 2, diskUsedMb: 3 },
       SPECS,
     );
 

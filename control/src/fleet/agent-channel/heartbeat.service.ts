@@ -10,6 +10,8 @@ import type { FleetDatabase } from '../tables.ts';
 /** One heartbeat as it is written. */
 export interface Beat extends HostUsage {
   readonly hostId: string;
+  /** Of the credentials that it was sent with. */
+  readonly familyId: string;
   /** The agent process that it came from. */
   readonly instance: string;
 }
@@ -154,18 +156,20 @@ export class Heartbeats {
     const column = <T>(pick: (beat: Beat) => T): T[] => beats.map(pick);
     const { rows } = await sql<Written>`
       with beat as (
-        -- Of two agents of one host, either: the lease is the host's.
-        select distinct on (host_id) * from unnest(
-          ${column((b) => b.hostId)}::uuid[], ${column((b) => b.load1)}::float8[],
+        -- Of two agents of one host, either: the lease is the host's. But not of those whose credentials have ended.
+        select distinct on (said.host_id) said.* from unnest(
+          ${column((b) => b.hostId)}::uuid[], ${column((b) => b.familyId)}::uuid[], ${column((b) => b.load1)}::float8[],
           ${column((b) => b.memoryUsedMb)}::int[], ${column((b) => b.diskUsedMb)}::int[]
-        ) as beat (host_id, load1, memory_used_mb, disk_used_mb)
+        ) as said (host_id, family_id, load1, memory_used_mb, disk_used_mb)
+        join host_identities as identity on identity.host_id = said.host_id
+          and identity.family_id = said.family_id and identity.revoked_at is null
       ), written as (
         update host_leases as lease set
           seen_at = now(), load1 = beat.load1, memory_used_mb = beat.memory_used_mb, disk_used_mb = beat.disk_used_mb
         from beat where lease.host_id = beat.host_id
-        returning lease.host_id, lease.inventory_digest
+        returning lease.host_id, beat.family_id, lease.inventory_digest
       )
-      select written.host_id as "hostId", written.inventory_digest as digest, hosts.status = 'ONLINE' as online,
+      select written.host_id as "hostId", written.family_id as "familyId", written.inventory_digest as digest, hosts.status = 'ONLINE' as online,
         hosts.quarantined_at is not null as quarantined, hosts.tunnel_holder as holder, hosts.tunnel_instance as instance
       from written join hosts on hosts.id = written.host_id and hosts.deleted_at is null and hosts.left_at is null`.execute(
       this.#deps.database.query,
@@ -183,7 +187,7 @@ export class Heartbeats {
     return new Map(
       beats.flatMap((beat) => {
         const host = hosts.get(beat.hostId);
-        if (!host) return [];
+        if (host?.familyId !== beat.familyId) return [];
         const isHeard = !host.quarantined && (host.holder === null || host.instance === beat.instance);
         return [[beat, { knownDigest: host.online ? host.digest : null, isHeard }]];
       }),
@@ -193,6 +197,7 @@ export class Heartbeats {
 
 interface Written {
   readonly hostId: string;
+  readonly familyId: string;
   readonly digest: string | null;
   readonly online: boolean;
   readonly quarantined: boolean;

@@ -309,12 +309,14 @@ export class Enrolment {
     hostId: string,
     generation: number,
     incumbent: Pick<Machine, 'bootId' | 'address'>,
-    rival: Machine,
+    rival: Machine & { readonly familyId: string },
   ): Promise<boolean> {
     return this.#deps.events.transaction(`host:${hostId}`, async (tx, record) => {
       const { host, identity } = await lockHost(tx, hostId);
       if (!host || !identity || host.deletedAt || host.quarantinedAt || host.tunnelGeneration !== generation)
         return false;
+      // One whose credentials ended while the other was asked is nobody.
+      if (identity.familyId !== rival.familyId || identity.revokedAt) return false;
       await tx
         .updateTable('HostIdentity')
         .set({ ...incumbent, seenAt: new Date() })

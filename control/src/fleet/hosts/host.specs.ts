@@ -8,7 +8,8 @@ import { AGENT_CONDITION_TYPES } from './host.state.ts';
  * numbers into sums. Too much is cut or clamped rather than refused, because a refused heartbeat
  * would take a host out of service over a long name.
  */
-const words = (max: number) => z.string().transform((text) => text.replaceAll('\u0000', '').slice(0, max));
+const words = (max: number) =>
+  z.string().transform((text) => text.replaceAll('\u0000', '').slice(0, max).toWellFormed());
 const amount = (max: number) =>
   z
     .number()

@@ -16,7 +16,7 @@ export const observedSandboxSchema = z.object({
   statusReason: z
     .string()
     .nullish()
-    .transform((text) => text?.replaceAll('\u0000', '').slice(0, 500) ?? null),
+    .transform((text) => text?.replaceAll('\u0000', '').slice(0, 500).toWellFormed() ?? null),
   startedAt: moment,
   lastActiveAt: moment,
   autoPaused: z

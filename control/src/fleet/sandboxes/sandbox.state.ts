@@ -205,7 +205,7 @@ export function observe(state: SandboxState, report: SandboxReport | Absence, no
   if (state.deletedAt) return nothing;
   const epoch = 'absentAsOf' in report ? report.absentAsOf : report.epoch;
   if (epoch !== null && epoch < state.observedEpoch) return nothing;
-  return 'absentAsOf' in report ? observeAbsent(state, report, now) : observePresent(state, report);
+  return 'absentAsOf' in report ? observeAbsent(state, report, now) : observePresent(state, report, now);
 }
 
 function observeAbsent(state: SandboxState, { absentAsOf }: Absence, now: Date): Transition {
@@ -233,7 +233,7 @@ function observeAbsent(state: SandboxState, { absentAsOf }: Absence, now: Date):
   };
 }
 
-function observePresent(state: SandboxState, report: SandboxReport): Transition {
+function observePresent(state: SandboxState, report: SandboxReport, now: Date): Transition {
   if (report.generation > state.generation) return nothing;
   if (report.generation < state.generation) return { ...backFromMissing(state), push: true };
   if (state.desiredState === 'DESTROYED') return { changes: {}, push: true };
@@ -242,8 +242,8 @@ function observePresent(state: SandboxState, report: SandboxReport): Transition 
   const seen = {
     observedGeneration: report.generation,
     statusBeforeMissing: null,
-    startedAt: report.startedAt ?? state.startedAt,
-    lastActiveAt: latest(report.lastActiveAt, state.lastActiveAt),
+    startedAt: plausible(report.startedAt, state.startedAt, now) ?? state.startedAt,
+    lastActiveAt: latest(plausible(report.lastActiveAt, state.lastActiveAt, now), state.lastActiveAt),
   };
   if (report.autoPaused && report.status === 'PAUSED' && state.desiredState === 'RUNNING') {
     // What the host did becomes what is wanted. The new generation is its acknowledgement: until it
@@ -356,6 +356,10 @@ function backFromMissing(state: SandboxState): { changes: Partial<SandboxState> 
   if (state.status !== 'MISSING' || state.statusBeforeMissing === null) return { changes: {} };
   return { changes: { status: state.statusBeforeMissing, statusReason: null, statusBeforeMissing: null } };
 }
+
+/** A moment by the host's clock, which may be days ahead: nothing has happened after it was heard of. */
+const plausible = (said: Date | null, known: Date | null, now: Date): Date | null =>
+  said && said > now ? (known ?? now) : said;
 
 function latest(a: Date | null, b: Date | null): Date | null {
   if (!a || !b) return a ?? b;

@@ -82,17 +82,21 @@ export class StartDeadlines {
   }
 
   #unconfirmed(): Promise<Unconfirmed[]> {
-    return this.#deps.database.query
-      .selectFrom('Sandbox')
-      .innerJoin('Host', 'Host.id', 'Sandbox.hostId')
-      .select(['Sandbox.id', 'Sandbox.hostId'])
-      .where('Sandbox.observedGeneration', '=', 0)
-      .where('Sandbox.deletedAt', 'is', null)
-      .where('Sandbox.desiredState', '!=', 'DESTROYED')
-      .where('Sandbox.status', 'not in', [...ENDED_STATUSES, 'MISSING'])
-      .where('Host.status', '=', 'ONLINE')
-      .orderBy('Sandbox.id')
-      .execute();
+    return (
+      this.#deps.database.query
+        .selectFrom('Sandbox')
+        .innerJoin('Host', 'Host.id', 'Sandbox.hostId')
+        .select(['Sandbox.id', 'Sandbox.hostId'])
+        .where('Sandbox.observedGeneration', '=', 0)
+        .where('Sandbox.deletedAt', 'is', null)
+        .where('Sandbox.desiredState', '!=', 'DESTROYED')
+        .where('Sandbox.status', 'not in', [...ENDED_STATUSES, 'MISSING'])
+        .where('Host.status', '=', 'ONLINE')
+        // What it says is not heard.
+        .where('Host.quarantinedAt', 'is', null)
+        .orderBy('Sandbox.id')
+        .execute()
+    );
   }
 
   async #giveUp(term: Term, { id, hostId }: Unconfirmed): Promise<boolean> {

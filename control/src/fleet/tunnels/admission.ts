@@ -4,7 +4,7 @@ import type { Enrolment } from '../enrolment/enrolment.service.ts';
 import type { Claimant, TunnelBooks, TunnelFacts } from './tunnel.books.ts';
 
 /** An agent process that has dialled a tunnel. */
-export type Newcomer = Claimant & Machine;
+export type Newcomer = Claimant & Machine & { readonly familyId: string };
 
 /**
  * What came of asking the agent behind the tunnel that a host has.

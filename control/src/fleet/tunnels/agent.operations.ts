@@ -28,6 +28,13 @@ export const IDENTITY = /* GraphQL */ `
   }
 `;
 
+/** The host may be placed on from now on. */
+export const WELCOME = /* GraphQL */ `
+  mutation Welcome {
+    welcome
+  }
+`;
+
 export const APPLY_SANDBOX = /* GraphQL */ `
   mutation ApplySandbox($spec: SandboxSpecInput!, $generation: Int!) {
     applySandbox(spec: $spec, generation: $generation) {

@@ -9,7 +9,7 @@ import type { Answer, Newcomer } from './admission.ts';
 import { HostClientPool, type HostClientPoolDeps } from './host-client-pool.ts';
 import type { OvertakenTunnel } from './tunnel.books.ts';
 
-const NEWCOMER: Newcomer = { instance: 'agent', bootId: 'boot', machineId: null, address: null };
+const NEWCOMER: Newcomer = { instance: 'agent', bootId: 'boot', machineId: null, address: null, familyId: 'family' };
 
 /** A pool with one tunnel on a real socket, whose agent says nothing. */
 describe('a pool of host clients', () => {

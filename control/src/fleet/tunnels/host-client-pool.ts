@@ -215,6 +215,10 @@ export class HostClientPool implements AsyncDisposable {
       if (outcome === 'GONE') return this.#close(hostId, tunnel, CloseCode.HostDeleted, 'host deleted');
       if (outcome === 'OVERTAKEN') return void (await this.#check([[hostId, tunnel]]));
       log.info({ sandboxes: inventory.sandboxes.length }, 'tunnel ready');
+      // It is said to whoever sits before the agent; nothing waits for it.
+      tunnel.host
+        .welcome(PROOF_DEADLINE_MS)
+        .catch((err: unknown) => log.info({ err }, 'a welcome did not get through'));
       // It may have closed while this was being written down, and the loss recorded first.
       if (!isCurrent()) await this.#deps.onLost(hostId, tunnel.generation);
     } catch (err) {

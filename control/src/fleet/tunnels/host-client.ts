@@ -12,7 +12,15 @@ import {
   type Inventory,
   type ObservedSandbox,
 } from '../sandboxes/sandbox.report.ts';
-import { ACKNOWLEDGE_STREAM, APPLY_SANDBOX, EXEC, IDENTITY, INVENTORY, REMOVE_SANDBOX } from './agent.operations.ts';
+import {
+  ACKNOWLEDGE_STREAM,
+  APPLY_SANDBOX,
+  EXEC,
+  IDENTITY,
+  INVENTORY,
+  REMOVE_SANDBOX,
+  WELCOME,
+} from './agent.operations.ts';
 import type {
   AcknowledgeStreamMutation,
   AcknowledgeStreamMutationVariables,
@@ -26,6 +34,8 @@ import type {
   InventoryQueryVariables,
   RemoveSandboxMutation,
   RemoveSandboxMutationVariables,
+  WelcomeMutation,
+  WelcomeMutationVariables,
   SandboxSpecInput,
 } from './generated/agent-operations.ts';
 
@@ -75,6 +85,11 @@ export class HostClient {
   async inventory(deadlineMs: number): Promise<Inventory> {
     const answer = await this.#request<InventoryQuery, InventoryQueryVariables>(INVENTORY, {}, deadlineMs);
     return checked(inventorySchema, answer.inventory);
+  }
+
+  /** Tells the agent that its host may be placed on. */
+  async welcome(deadlineMs: number): Promise<void> {
+    await this.#request<WelcomeMutation, WelcomeMutationVariables>(WELCOME, {}, deadlineMs);
   }
 
   /** Which agent process answers, and since which boot of its machine. */

@@ -1,7 +1,7 @@
 import { silentLogger } from '@rookery/wire/log.ts';
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { insertHost, openTestDatabase } from '../../../test/harness.ts';
+import { insertHost, insertIdentity, openTestDatabase } from '../../../test/harness.ts';
 import type { DatabaseConnection } from '../../database/database.ts';
 import { EventLog } from '../../kernel/events/event-log.ts';
 import type { Term } from '../../kernel/leadership.ts';
@@ -95,13 +95,38 @@ test('a process that has slept takes its tunnels up again, except those that wer
 
 test('while an agent is connected no other process speaks for the host, and in quarantine none does', async () => {
   const id = await newHost();
-  expect(await mine.hearing(id, 'a')).toBe('HEARD');
+  const familyId = await insertIdentity(connection, id);
+  const hearing = (instance: string) => mine.hearing(id, instance, familyId);
+  expect(await hearing('a')).toBe('HEARD');
   const generation = await connected(mine, id, 'a');
-  expect(await mine.hearing(id, 'a')).toBe('HEARD');
-  expect(await mine.hearing(id, 'b')).toBe('OTHER_AGENT');
+  expect(await hearing('a')).toBe('HEARD');
+  expect(await hearing('b')).toBe('OTHER_AGENT');
   await mine.lost(id, generation);
-  expect(await mine.hearing(id, 'b')).toBe('HEARD');
+  expect(await hearing('b')).toBe('HEARD');
   await database.query.updateTable('Host').set({ quarantinedAt: new Date() }).where('id', '=', id).execute();
-  expect(await mine.hearing(id, 'a')).toBe('QUARANTINED');
+  expect(await hearing('a')).toBe('QUARANTINED');
   expect(await mine.claim(id, generation, agent('a'))).toBeUndefined();
+});
+
+test('whose credentials have ended since it was authenticated claims nothing and is not heard, whatever socket it has', async () => {
+  const id = await newHost();
+  const ended = await insertIdentity(connection, id);
+  const current = randomUUID();
+  await database.query.updateTable('HostIdentity').set({ familyId: current }).where('hostId', '=', id).execute();
+  expect(await mine.claim(id, 0, { ...agent('old'), familyId: ended })).toBeUndefined();
+  expect(await mine.hearing(id, 'old', ended)).toBe('ENDED');
+  expect(await mine.hearing(id, 'new', current)).toBe('HEARD');
+  expect(await mine.claim(id, 0, { ...agent('new'), familyId: current })).toBe(1);
+  await database.query.updateTable('HostIdentity').set({ revokedAt: new Date() }).where('hostId', '=', id).execute();
+  expect(await mine.claim(id, 1, { ...agent('new'), familyId: current })).toBeUndefined();
+  expect(await mine.hearing(id, 'new', current)).toBe('ENDED');
+});
+
+test('another agent that is admitted here is reached only when its tunnel is proven, the same one without a gap', async () => {
+  const id = await newHost();
+  await connected(mine, id, 'a');
+  await mine.claim(id, 1, agent('a'));
+  expect(await tunnelOf(id)).toBe(here);
+  await mine.claim(id, 2, agent('b'));
+  expect(await tunnelOf(id)).toBeNull();
 });

@@ -29,10 +29,12 @@ export interface TunnelFacts {
 export interface Claimant {
   readonly instance: string;
   readonly address: string | null;
+  /** Of the credentials that it was authenticated by: those that ended since claim nothing. */
+  readonly familyId?: string;
 }
 
 /** Whether what an agent process says of its host's sandboxes is written down. */
-export type Hearing = 'HEARD' | 'QUARANTINED' | 'OTHER_AGENT';
+export type Hearing = 'HEARD' | 'QUARANTINED' | 'OTHER_AGENT' | 'ENDED';
 
 /** What ends every tunnel that a host has, whichever process holds it; for the transaction that gives the reason. */
 export const endOfTunnels = (host: Pick<HostRow, 'tunnelGeneration'>) => ({
@@ -83,20 +85,22 @@ export class TunnelBooks {
    * @param seen the generation that the decision was made on.
    * @returns the tunnel's generation; undefined when something has changed since, and has to be looked at.
    */
-  async claim(hostId: string, seen: number, { instance, address }: Claimant): Promise<number | undefined> {
+  async claim(hostId: string, seen: number, claimant: Claimant): Promise<number | undefined> {
+    const { instance, address, familyId } = claimant;
     const generation = seen + 1;
-    const claimed = await this.#update(hostId, 'host.tunnel_down', (host) =>
-      host.tunnelGeneration === seen && host.quarantinedAt === null && host.leftAt === null
-        ? {
-            tunnelGeneration: generation,
-            tunnelHolder: this.#replicaId,
-            tunnelInstance: instance,
-            tunnelAddress: address,
-            // A tunnel of another process is at its end; one here is replaced without a gap.
-            tunnelReplica: host.tunnelReplica === this.#replicaId ? this.#replicaId : null,
-          }
-        : undefined,
-    );
+    const claimed = await this.#update(hostId, 'host.tunnel_down', async (host, tx) => {
+      if (host.tunnelGeneration !== seen || host.quarantinedAt !== null || host.leftAt !== null) return undefined;
+      if (familyId !== undefined && !(await isCurrentFamily(tx, hostId, familyId))) return undefined;
+      return {
+        tunnelGeneration: generation,
+        tunnelHolder: this.#replicaId,
+        tunnelInstance: instance,
+        tunnelAddress: address,
+        // The same agent that dials anew is reached without a gap; another one, or by another process, is to be proven.
+        tunnelReplica:
+          host.tunnelReplica === this.#replicaId && host.tunnelInstance === instance ? this.#replicaId : null,
+      };
+    });
     return claimed === 'WRITTEN' ? generation : undefined;
   }
 
@@ -187,19 +191,33 @@ export class TunnelBooks {
 
   /**
    * Whether an agent process speaks for its host. While the tunnel of one is up, only that one does: what
-   * another says, a copy of it for example, would be believed of sandboxes that it does not have.
+   * another says, a copy of it for example, would be believed of sandboxes that it does not have. A socket may
+   * have been opened with credentials that have ended since, at another replica.
    */
-  async hearing(hostId: string, instance: string): Promise<Hearing> {
-    const facts = await this.read(hostId);
-    if (facts?.quarantinedAt) return 'QUARANTINED';
-    return !facts || facts.holder === null || facts.instance === instance ? 'HEARD' : 'OTHER_AGENT';
+  async hearing(hostId: string, instance: string, familyId: string): Promise<Hearing> {
+    const facts = await this.#database.query
+      .selectFrom('Host')
+      .innerJoin('HostIdentity', 'HostIdentity.hostId', 'Host.id')
+      .select([
+        'Host.quarantinedAt',
+        'Host.tunnelHolder',
+        'Host.tunnelInstance',
+        'HostIdentity.familyId',
+        'HostIdentity.revokedAt',
+      ])
+      .where('Host.id', '=', hostId)
+      .where('Host.deletedAt', 'is', null)
+      .executeTakeFirst();
+    if (!facts || facts.familyId !== familyId || facts.revokedAt !== null) return 'ENDED';
+    if (facts.quarantinedAt) return 'QUARANTINED';
+    return facts.tunnelHolder === null || facts.tunnelInstance === instance ? 'HEARD' : 'OTHER_AGENT';
   }
 
   /** Changes a host under its lock. It is an event when placement may care. */
   async #update(
     hostId: string,
     type: string,
-    change: (host: HostRow) => Partial<HostRow> | undefined,
+    change: (host: HostRow, tx: FleetTransaction) => Changes | Promise<Changes>,
     first: (tx: FleetTransaction) => Promise<void> = async () => {},
   ): Promise<'WRITTEN' | 'UNCHANGED' | 'NO_HOST'> {
     return this.#events.transaction(`host:${hostId}`, async (tx, record) => {
@@ -212,7 +230,7 @@ export class TunnelBooks {
         .forUpdate()
         .executeTakeFirst();
       if (!host) return 'NO_HOST';
-      const changes = change(host);
+      const changes = await change(host, tx);
       if (!changes) return 'UNCHANGED';
       const isNews = changes.tunnelReplica !== host.tunnelReplica;
       const row = await tx
@@ -225,6 +243,18 @@ export class TunnelBooks {
       return 'WRITTEN';
     });
   }
+}
+
+type Changes = Partial<HostRow> | undefined;
+
+/** In a transaction that has locked the host: its credentials do not change meanwhile. */
+async function isCurrentFamily(tx: FleetTransaction, hostId: string, familyId: string): Promise<boolean> {
+  const identity = await tx
+    .selectFrom('HostIdentity')
+    .select(['familyId', 'revokedAt'])
+    .where('hostId', '=', hostId)
+    .executeTakeFirst();
+  return identity?.familyId === familyId && identity.revokedAt === null;
 }
 
 interface Deviation {

@@ -67,6 +67,11 @@ export type IdentityQueryVariables = Exact<{ [key: string]: never; }>;
 
 export type IdentityQuery = { readonly inventory: { readonly instance: string, readonly bootId: string } };
 
+export type WelcomeMutationVariables = Exact<{ [key: string]: never; }>;
+
+
+export type WelcomeMutation = { readonly welcome: boolean };
+
 export type ApplySandboxMutationVariables = Exact<{
   spec: SandboxSpecInput;
   generation: number;
