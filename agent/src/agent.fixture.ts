@@ -46,6 +46,8 @@ export interface TestControl extends AsyncDisposable {
   /** The number that was granted last; undefined: any is. */
   lastSequence: number | undefined;
   refuseGoodbye: boolean;
+  /** Refuses reports, as while another agent has the tunnel. */
+  refuseReports: boolean;
   /** Of the newest report that it says it has taken. */
   knownEpoch: number;
   /** Refuses registrations of machines that say which host they are, as another control plane does. */
@@ -68,6 +70,8 @@ export interface TestControl extends AsyncDisposable {
   /** How many tunnels have been opened. */
   readonly tunnelsOpened: number;
   closeTunnel(code: number): void;
+  /** Closes tunnels with this code as soon as they are open, and asks nothing through them. */
+  refuseTunnels: number | undefined;
   closeChannels(code: number): void;
   /** Without a word. */
   cutChannels(): void;
@@ -162,6 +166,7 @@ export async function newTestControl(): Promise<TestControl> {
     },
     reportSandboxes({ input }: { input: Record<string, unknown> }) {
       heard.reports.push(input);
+      if (control.refuseReports) throw new RookeryError('CONFLICT', 'Another agent of this host is connected.');
       return { epoch: Math.max(Number(input['epoch']), control.knownEpoch) };
     },
   };
@@ -229,6 +234,7 @@ export async function newTestControl(): Promise<TestControl> {
       }
       tunnelSockets.handleUpgrade(request, socket, head, (ws) => {
         tunnelsOpened += 1;
+        if (control.refuseTunnels !== undefined) return ws.close(control.refuseTunnels, 'test');
         tunnelSocket = ws;
         tunnelClient = clientOver(ws);
         // As control does with every tunnel that it admits.
@@ -250,6 +256,7 @@ export async function newTestControl(): Promise<TestControl> {
     refuseRefresh: undefined,
     lastSequence: undefined,
     refuseGoodbye: false,
+    refuseReports: false,
     knownEpoch: 0,
     refuseClaims: false,
     signDeletion: (hostId, by = signer) => {
@@ -276,6 +283,7 @@ export async function newTestControl(): Promise<TestControl> {
       return tunnelsOpened;
     },
     tunnel: () => (tunnelClient ? Promise.resolve(tunnelClient) : new Promise((resolve) => waiting.push(resolve))),
+    refuseTunnels: undefined,
     closeTunnel: (code) => tunnelSocket?.close(code, 'test'),
     closeChannels: (code) => channels.forEach((socket) => socket.close(code, 'test')),
     cutChannels: () => channels.forEach((socket) => socket.terminate()),

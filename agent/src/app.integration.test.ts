@@ -219,6 +219,23 @@ describe('an agent', () => {
     expect(control.heard.refreshes).toHaveLength(1);
   });
 
+  it.each([1012, 1013])(
+    'dials its tunnel again with backoff while control admits it not (%d)',
+    async (code) => {
+      control.nextHeartbeatMs = 250;
+      control.reconnectSpreadMs = 0;
+      control.refuseTunnels = code;
+      const agent = await start();
+      await vi.waitFor(() => expect(control.heard.heartbeats.length).toBeGreaterThan(8), 20_000);
+      // Some 5 in these 2 s; without waiting it would be hundreds.
+      expect(control.tunnelsOpened).toBeGreaterThan(0);
+      expect(control.tunnelsOpened).toBeLessThan(40);
+      control.refuseTunnels = undefined;
+      await agent.online;
+    },
+    30_000,
+  );
+
   it('finds control again after an outage, with the epoch still growing', async () => {
     const agent = await start();
     await agent.online;

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { StartupError } from '@rookery/wire/errors.ts';
 import type { Logger } from '@rookery/wire/log.ts';
-import { acquireLock } from '@rookery/wire/process-lock.ts';
 import { ControlChannel } from './channel/control-channel.ts';
 import { ReconnectSpread } from './channel/reconnect.ts';
 import type { AgentConfig } from './config.ts';
@@ -15,10 +14,11 @@ import { measureHost, readBootId, readMachineId } from './host/host.ts';
 import { removeAgentCgroups } from './runtime/cgroup.ts';
 import { OciRuntimeFinder, type RuntimeFinder } from './runtime/runtime-finder.ts';
 import { ControlLossWatch } from './sandboxes/control-loss.ts';
+import { removeAll, removeForGood } from './sandboxes/removal.ts';
 import { EpochCounter, SandboxStore } from './sandboxes/sandbox.store.ts';
 import { SandboxSupervisor } from './sandboxes/sandbox.supervisor.ts';
 import { Tombstones } from './sandboxes/tombstones.ts';
-import { createStateDir, removeUnfinishedWrites } from './state-dir/state-dir.ts';
+import { createStateDir, lockStateDir, removeUnfinishedWrites } from './state-dir/state-dir.ts';
 import { AgentRoot, agentServer } from './tunnel/agent.schema.ts';
 import { Tunnel } from './tunnel/tunnel.ts';
 
@@ -59,7 +59,9 @@ export interface Agent extends AsyncDisposable {
   destroySandboxes(): Promise<number>;
   /** Asks control whether the credentials are good; undefined when it says nothing before the signal. */
   askStanding(signal: AbortSignal): Promise<CredentialStatus | undefined>;
-  /** Tells control what there is, and says goodbye, after which the credentials are worth nothing. @throws {ControlCallError} */
+  /** Tells control what there is. @throws {ChannelError} when it has not taken it. */
+  reportAll(): Promise<void>;
+  /** Says goodbye, after which the credentials are worth nothing. @throws {ControlCallError} */
   sayGoodbye(): Promise<void>;
   /**
    * Resolves when control has signed that this host was deleted, its sandboxes are removed and its
@@ -92,13 +94,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
 
   try {
     const state = await createStateDir(config.stateDir);
-    own(
-      await acquireLock(
-        state.lock,
-        (pid) =>
-          `Another agent (pid ${pid}) already runs on this state directory; stop it first or choose another one with --state-dir.`,
-      ),
-    );
+    own(await lockStateDir(state));
     own({ [Symbol.asyncDispose]: () => removeAgentCgroups(state.instance) });
     await removeUnfinishedWrites(state);
     const finder = deps.finder ?? new OciRuntimeFinder(config, state, log.child({ part: 'runtime' }));
@@ -120,12 +116,7 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
     const instance = randomUUID();
     const supervisorLog = log.child({ part: 'sandboxes' });
     const sandboxes = new SandboxStore(state.sandboxes, supervisorLog);
-    const { credentials, spareToken } = await enrol(
-      deps,
-      store,
-      registrant,
-      async () => (await sandboxes.load()).length,
-    );
+    const { credentials, spareToken } = await enrol(deps, store, registrant, () => sandboxes.count());
     const enrolment = own(
       new CredentialService({
         initial: credentials,
@@ -198,6 +189,13 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
     const deleted = new Promise<void>((resolve) => (forget = resolve));
     // Whoever does not wait for it, a test for example, is not to be killed by its failure.
     deleted.catch(() => {});
+    const stopping = new AbortController();
+    own({ [Symbol.asyncDispose]: async () => stopping.abort() });
+    // An agent that is stopped before goes on with it at its next start: the credentials are still there then.
+    const giveUp = async (): Promise<void> => {
+      await removeForGood(supervisor, config.retryCapMs, stopping.signal, supervisorLog);
+      await store.drop();
+    };
     // Last, when everything that it may tell is there.
     enrolment.onStatus(({ state: standing }) => {
       if (standing === 'REFUSED' || standing === 'DELETED') {
@@ -206,23 +204,17 @@ export async function createAgent(deps: AgentDeps): Promise<Agent> {
         tunnel?.hangUp();
       }
       if (standing === 'ACTIVE') watch?.accepted();
-      if (standing === 'DELETED') forget(giveUp(supervisor, store, log));
+      if (standing === 'DELETED') forget(giveUp());
     });
     return {
       hostId: credentials.hostId,
       online: online.promise,
       deleted,
       heard: online.heard,
-      async destroySandboxes() {
-        const { sandboxes } = supervisor.inventory();
-        await Promise.all(sandboxes.map(({ id, generation }) => supervisor.remove(id, generation)));
-        return sandboxes.length;
-      },
+      destroySandboxes: () => removeAll(supervisor),
       askStanding: (until) => enrolment.ask(until),
-      async sayGoodbye() {
-        await channel.reportAll();
-        await enrolment.leave();
-      },
+      reportAll: () => channel.reportAll(),
+      sayGoodbye: () => enrolment.leave(),
       [Symbol.asyncDispose]: disposeAll,
     };
   } catch (error) {
@@ -275,16 +267,6 @@ function withDamage(
   const message = `The agent found the records of these sandboxes damaged when it started; control has told it anew what they should be, and the disk deserves a look: ${named}.`;
   const { specs, load } = measured;
   return { specs: { ...specs, conditions: [...specs.conditions, { type: 'SANDBOX_RECORD_DAMAGED', message }] }, load };
-}
-
-/** Removes what the deleted host still has, and then forgets that this machine was it. */
-async function giveUp(supervisor: SandboxSupervisor, store: CredentialStore, log: Logger): Promise<void> {
-  const removals = await Promise.allSettled(
-    supervisor.inventory().sandboxes.map(({ id, generation }) => supervisor.remove(id, generation + 1)),
-  );
-  for (const { reason } of removals.filter((removal) => removal.status === 'rejected'))
-    log.error({ err: reason as unknown }, 'a sandbox of the deleted host could not be removed');
-  await store.drop();
 }
 
 /** Lets work under way finish for a while, and then applies the policy for exits. The channel is still open to report it. */

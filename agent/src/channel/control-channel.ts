@@ -64,14 +64,17 @@ export class ControlChannel implements AsyncDisposable {
     this.#changed.add(id);
     this.#flush ??= setTimeout(() => {
       this.#flush = undefined;
-      this.#report(false);
+      void this.#report(false);
     }, COALESCE_MS);
   }
 
-  /** Tells control what the host has now, as far as there is a connection. */
+  /**
+   * Tells control what the host has now.
+   *
+   * @throws {ChannelError} when control has not taken it.
+   */
   async reportAll(): Promise<void> {
-    this.#report(true);
-    await this.#reporting;
+    if (!(await this.#report(true))) throw new ChannelError('UNAVAILABLE', 'control has not heard the report');
   }
 
   /**
@@ -96,7 +99,7 @@ export class ControlChannel implements AsyncDisposable {
     clearTimeout(this.#flush);
     this.#flush = undefined;
     // What has changed last, for example pauses at the exit, should still reach control.
-    if (this.#session && this.#changed.size > 0) this.#report(false);
+    if (this.#session && this.#changed.size > 0) void this.#report(false);
     await this.#reporting;
     this.#stop.abort();
     await this.#running;
@@ -167,8 +170,8 @@ export class ControlChannel implements AsyncDisposable {
         this.#deps.onAck();
         if (ack.wantInventory || this.#isBehind) {
           this.#isBehind = false;
-          this.#report(true);
-        } else if (this.#changed.size > 0) this.#report(false);
+          void this.#report(true);
+        } else if (this.#changed.size > 0) void this.#report(false);
         await pause(Math.min(Math.max(ack.nextHeartbeatMs, MIN_HEARTBEAT_MS), MAX_HEARTBEAT_MS), gone.signal);
       } catch (error) {
         return endOfBeat(error);
@@ -186,35 +189,46 @@ export class ControlChannel implements AsyncDisposable {
     return (await session.run<HeartbeatMutation, HeartbeatMutationVariables>(HEARTBEAT, { input })).heartbeat;
   }
 
-  /** Reports are serial too, so that an older one can never overtake a newer one. */
-  #report(full: boolean): void {
-    const before = this.#reporting ?? Promise.resolve();
-    const mine = before
-      .then(() => this.#reportOnce(full))
-      .finally(() => {
-        if (this.#reporting === mine) this.#reporting = undefined;
-      });
-    this.#reporting = mine;
+  /**
+   * Reports are serial too, so that an older one can never overtake a newer one. Whoever does not care need not
+   * handle the failure of one.
+   *
+   * @returns whether control has taken it.
+   */
+  #report(full: boolean): Promise<boolean> {
+    const mine = (this.#reporting ?? Promise.resolve()).then(() => this.#reportOnce(full));
+    const ended = mine.then(
+      () => {},
+      (err: unknown) =>
+        this.#deps.log.warn({ err }, 'sandboxes could not be reported; they go with the next heartbeat'),
+    );
+    this.#reporting = ended;
+    void ended.then(() => {
+      if (this.#reporting === ended) this.#reporting = undefined;
+    });
+    return mine;
   }
 
-  async #reportOnce(full: boolean): Promise<void> {
+  async #reportOnce(full: boolean): Promise<boolean> {
     const session = this.#session;
-    if (!session) return;
+    if (!session) return false;
     const taken = [...this.#changed];
     this.#changed.clear();
     const { epoch, sandboxes } = this.#deps.inventory();
     const chosen = full ? sandboxes : sandboxes.filter(({ id }) => taken.includes(id));
     // A removed sandbox is in no partial report: control sees it by the digest, or asked for it itself.
-    if (!full && chosen.length === 0) return;
+    if (!full && chosen.length === 0) return true;
     try {
       const ack = await session.run<ReportSandboxesMutation, ReportSandboxesMutationVariables>(REPORT_SANDBOXES, {
         input: { instance: this.#deps.instance, epoch, full, sandboxes: chosen },
       });
+      const isBehind = this.#deps.exceedEpoch(ack.reportSandboxes.epoch);
       // With the next heartbeat and not at once: nobody can make it a loop.
-      this.#isBehind ||= this.#deps.exceedEpoch(ack.reportSandboxes.epoch);
-    } catch (err) {
+      this.#isBehind ||= isBehind;
+      return !isBehind;
+    } catch (error) {
       for (const id of taken) this.#changed.add(id);
-      this.#deps.log.warn({ err }, 'sandboxes could not be reported; they go with the next heartbeat');
+      throw error;
     }
   }
 }

@@ -54,10 +54,15 @@ const statusSchema = z.object({
 });
 export type CredentialStatus = z.infer<typeof statusSchema>;
 
+/** Which host a machine is, or was before it lost or gave up its credentials. */
+const knownHostSchema = z.object({ hostId: z.string(), hostName: z.string(), controlUrl: z.string() });
+export type KnownHost = z.infer<typeof knownHostSchema>;
+
 /** Keeps credentials, and what is known of them, in files that only their owner can read. */
 export class CredentialStore {
   readonly #path: string;
   readonly #statusPath: string;
+  #host: KnownHost | undefined;
 
   constructor(paths: { readonly credentials: string; readonly credentialStatus: string }) {
     this.#path = paths.credentials;
@@ -69,7 +74,7 @@ export class CredentialStore {
     const text = await readFileIfThere(this.#path);
     if (text === undefined) return undefined;
     try {
-      return credentialsSchema.parse(JSON.parse(text));
+      return (this.#host = credentialsSchema.parse(JSON.parse(text)));
     } catch (cause) {
       throw new StartupError(
         `The credentials in ${this.#path} cannot be read; restore the file, or remove it and register again with a new token.`,
@@ -79,32 +84,53 @@ export class CredentialStore {
   }
 
   /** Durable when it resolves: only then may the credentials be used. */
-  save(credentials: Credentials): Promise<void> {
-    return writeFileAtomic(this.#path, JSON.stringify(credentials));
+  async save(credentials: Credentials): Promise<void> {
+    await writeFileAtomic(this.#path, JSON.stringify(credentials));
+    this.#host = credentials;
   }
 
   /** Forgets who this host was; only a signed word of control is reason enough. */
   async drop(): Promise<void> {
     await removeFileDurably(this.#path);
     await removeFileDurably(this.#statusPath);
+    this.#host = undefined;
   }
 
-  /** Forgets credentials that were given up, and remembers that. */
-  async leave({ hostName, hostId, controlUrl }: Credentials): Promise<void> {
-    await removeFileDurably(this.#path);
+  /** Forgets credentials that were given up, and remembers that, and whose they were. */
+  async leave(credentials: Credentials): Promise<void> {
+    const { hostName, hostId, controlUrl } = (this.#host = credentials);
     const reason = `Host ${hostName} (${hostId}) of ${controlUrl} has left.`;
+    // Before they are gone: nothing else may know whose the sandboxes are.
     await this.saveStatus({ state: 'LEFT', reason, since: new Date().toISOString() }).catch(() => {});
+    await removeFileDurably(this.#path);
+  }
+
+  /** The host that this machine is or was last, also without credentials; undefined when that is not known. */
+  async lastHost(): Promise<KnownHost | undefined> {
+    if (this.#host) return this.#host;
+    const parsed = z.object({ host: knownHostSchema }).safeParse(await this.#readStatus());
+    return parsed.success ? parsed.data.host : undefined;
   }
 
   /** `ACTIVE` when nothing else was written, or it cannot be read: it is a notice, and nothing hangs on it. */
   async loadStatus(): Promise<CredentialStatus> {
-    const text = await readFileIfThere(this.#statusPath).catch(() => undefined);
-    const parsed = statusSchema.safeParse(text === undefined ? undefined : parseJson(text));
+    const parsed = statusSchema.safeParse(await this.#readStatus());
     return parsed.success ? parsed.data : { state: 'ACTIVE', reason: null, since: new Date(0).toISOString() };
   }
 
-  saveStatus(status: CredentialStatus): Promise<void> {
-    return writeFileAtomic(this.#statusPath, JSON.stringify(status));
+  /** With the host, which so is known also when the credentials are lost. */
+  async saveStatus(status: CredentialStatus): Promise<void> {
+    const host = await this.lastHost();
+    const { hostId, hostName, controlUrl } = host ?? {};
+    await writeFileAtomic(
+      this.#statusPath,
+      JSON.stringify(host ? { ...status, host: { hostId, hostName, controlUrl } } : status),
+    );
+  }
+
+  async #readStatus(): Promise<unknown> {
+    const text = await readFileIfThere(this.#statusPath).catch(() => undefined);
+    return text === undefined ? undefined : parseJson(text);
   }
 }
 

@@ -1,11 +1,12 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { silentLogger } from '@rookery/wire/log.ts';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ask, newDirectory, newTestControl, type TestControl } from '../agent.fixture.ts';
 import { createAgent, type Agent } from '../app.ts';
 import { readAgentConfig } from '../config.ts';
+import { leave } from '../host/leave.ts';
 import { status } from '../host/status.ts';
 import { fixedRuntime } from '../runtime/runtime-finder.ts';
 import { SimulatedRuntime } from '../runtime/simulated-runtime.ts';
@@ -287,6 +288,71 @@ describe('joining again', () => {
   });
 });
 
+describe('joining without credentials, with sandboxes of a host', () => {
+  const leaveFleet = (destroySandboxes = false) =>
+    leave(readAgentConfig({}, directory.path), {
+      destroySandboxes,
+      force: false,
+      say: (sentence) => said.push(sentence),
+      log: silentLogger(),
+      finder: fixedRuntime(runtime),
+    });
+  const losing = async () => {
+    await rm(`${directory.path}/credentials.json`);
+    return 0;
+  };
+  beforeEach(async () => {
+    await stop(await startWithSandbox());
+  });
+
+  it.each([
+    ['has left', leaveFleet],
+    ['has lost them', losing],
+  ])('becomes the host again that it was when it %s', async (_what, goAway) => {
+    await goAway();
+    expect(await statusOf()).toMatchObject({ registered: false, sandboxes: [{ id: 'box' }] });
+    await (
+      await start()
+    ).online;
+    expect(control.heard.registrations.at(-1)).toMatchObject({ hostId: 'host-1' });
+    expect(said).toContain('Registered again as host nest (host-1), with its sandboxes.');
+    await until(async () => expect(await runtime.state('box')).toBe('running'));
+  });
+
+  it.each([
+    ['has left', leaveFleet],
+    ['has lost them', losing],
+  ])('becomes no other host when it %s, until they are destroyed', async (_what, goAway) => {
+    await goAway();
+    control.refuseClaims = true;
+    await expect(start()).rejects.toThrow(
+      /has 1 sandbox of host nest \(host-1\) of http:\S+, and the token is another host’s; .*leave --destroy-sandboxes.*--state-dir/,
+    );
+    expect(existsSync(`${directory.path}/credentials.json`)).toBe(false);
+    expect(await runtime.state('box')).toBe('running');
+    expect(await leaveFleet(true)).toBe(0);
+    expect(said).toContain('Destroyed one sandbox.');
+    expect(await runtime.state('box')).toBe('absent');
+    await (
+      await start()
+    ).online;
+    expect(control.heard.registrations.at(-1)).not.toHaveProperty('hostId');
+  });
+
+  it.each([
+    ['', ''],
+    [', also of one whose record is damaged', '{'],
+  ])('is not tried when nothing says of which host%s', async (_what, record) => {
+    await losing();
+    // As agents wrote it that did not know this.
+    await writeFile(`${directory.path}/credential-status.json`, '{"state":"ACTIVE","reason":null,"since":"2026"}');
+    if (record) await writeFile(`${directory.path}/sandboxes/box.json`, record);
+    await expect(start()).rejects.toThrow(/has 1 sandbox, and nothing says any more of which host; restore/);
+    expect(control.heard.registrations).toHaveLength(1);
+    expect(await runtime.state('box')).toBe('running');
+  });
+});
+
 describe('what is no proven refusal', () => {
   it.each([0, 7, 1_000_000])('a request out of turn after %i is made again at once', async (last) => {
     await startWithSandbox();
@@ -352,6 +418,50 @@ describe('the news that the host was deleted', () => {
     expect(await runtime.state('box')).toBe('absent');
     expect(existsSync(`${directory.path}/credentials.json`)).toBe(false);
     expect(await statusOf()).toMatchObject({ registered: false, degraded: false, sandboxes: [] });
+  });
+});
+
+describe('a deleted host whose sandboxes cannot be removed', () => {
+  const deletion = () => ({ reason: 'HOST_DELETED', statements: [control.signDeletion('host-1')] });
+  const hasCredentials = () => existsSync(`${directory.path}/credentials.json`);
+  let tries: number;
+  let isBroken: boolean;
+  beforeEach(async () => {
+    const remove = runtime.remove.bind(runtime);
+    tries = 0;
+    isBroken = true;
+    runtime.remove = async (id) => {
+      tries += 1;
+      if (isBroken) throw new Error('the disk is full');
+      await remove(id);
+    };
+    await startWithSandbox({ ROOKERY_AGENT_RETRY_CAP_MS: '100' });
+    control.refuseRefresh = deletion();
+    await rejectAccess();
+    await until(() => expect(tries).toBeGreaterThan(2));
+    expect(hasCredentials()).toBe(true);
+  });
+
+  it('tries until none is left, and only then drops the credentials', async () => {
+    isBroken = false;
+    await agents[0]?.deleted;
+    expect(await runtime.state('box')).toBe('absent');
+    expect(hasCredentials()).toBe(false);
+  });
+
+  it('goes on with it when it is started again', async () => {
+    for (const agent of agents) {
+      await stop(agent);
+      await expect(agent.deleted).rejects.toThrow();
+    }
+    expect(hasCredentials()).toBe(true);
+    expect(await runtime.state('box')).not.toBe('absent');
+    isBroken = false;
+    await (
+      await start('')
+    ).deleted;
+    expect(await runtime.state('box')).toBe('absent');
+    expect(hasCredentials()).toBe(false);
   });
 });
 

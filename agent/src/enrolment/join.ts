@@ -16,7 +16,7 @@ export interface JoinOptions {
   readonly store: CredentialStore;
   /** Made only when it is needed: a machine that cannot register writes nothing. */
   readonly registrant: () => Promise<Registrant>;
-  /** How many sandboxes this machine has. */
+  /** How many sandboxes this machine has, those with damaged records included. */
   readonly sandboxes: () => Promise<number>;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -54,10 +54,38 @@ export async function join(options: JoinOptions): Promise<Joined> {
   if (!saved) {
     if (token === undefined)
       throw new StartupError('A registration token is needed: rookery-agent join <url> <token>.');
-    return { credentials: await registerPatiently(controlUrl, token, options), how: 'registered' };
+    return joinAnew(controlUrl, token, options);
   }
   if (saved.controlUrl !== controlUrl) return follow(saved, controlUrl, options);
   return token === undefined ? { credentials: saved, how: 'saved' } : confirm(saved, token, options);
+}
+
+/**
+ * Registers a machine without credentials; while it has sandboxes, only as the host that they are of. As
+ * another one's they would be nobody's, and control would have them removed.
+ *
+ * @throws {StartupError} with nothing changed.
+ */
+async function joinAnew(controlUrl: string, token: string, options: JoinOptions): Promise<Joined> {
+  const { store, sandboxes } = options;
+  const count = await sandboxes();
+  if (count === 0) return { credentials: await registerPatiently(controlUrl, token, options), how: 'registered' };
+  const host = await store.lastHost();
+  if (!host) {
+    throw new StartupError(
+      `This machine has ${counted(count)}, and nothing says any more of which host; restore credentials.json, destroy them (rookery-agent leave --destroy-sandboxes), or use another --state-dir.`,
+    );
+  }
+  try {
+    return { credentials: await registerPatiently(controlUrl, token, options, host.hostId), how: 'recovered' };
+  } catch (error) {
+    if (!isOtherHost(error)) throw error;
+    const { hostName, hostId, controlUrl: ofUrl } = host;
+    throw new StartupError(
+      `This machine has ${counted(count)} of host ${hostName} (${hostId}) of ${ofUrl}, and the token is another host’s; make a token for that host, destroy them first (rookery-agent leave --destroy-sandboxes), or use another --state-dir.`,
+      { cause: error },
+    );
+  }
 }
 
 /** Goes on with what is saved, unless control refuses it. */
@@ -118,13 +146,12 @@ async function follow(saved: Credentials, controlUrl: string, options: JoinOptio
   try {
     return { credentials: await registerPatiently(controlUrl, token, options, saved.hostId), how: 'recovered' };
   } catch (error) {
-    const isOtherHost = (error as { cause?: ControlCallError }).cause?.reason === 'TOKEN_OTHER_HOST';
-    if (!isOtherHost) throw error;
+    if (!isOtherHost(error)) throw error;
     // To the other control plane they would be nobody's, and be removed.
     const count = await sandboxes();
     if (count > 0 || refusal.reason !== 'TOKEN_UNKNOWN') {
       throw new StartupError(
-        `This machine is ${who} with ${count} sandbox${count === 1 ? '' : 'es'}, and the token is another host’s; leave that fleet first (rookery-agent leave --destroy-sandboxes), or use another --state-dir.`,
+        `This machine is ${who} with ${counted(count)}, and the token is another host’s; leave that fleet first (rookery-agent leave --destroy-sandboxes), or use another --state-dir.`,
         { cause: error },
       );
     }
@@ -183,5 +210,10 @@ const isDeletion = (error: ControlCallError, { hostId, controlKeys }: Credential
 
 const isRefusal = (error: unknown): boolean =>
   error instanceof ControlCallError && (error.kind === 'refused' || error.kind === 'rejected');
+
+const isOtherHost = (error: unknown): boolean =>
+  (error as { cause?: ControlCallError }).cause?.reason === 'TOKEN_OTHER_HOST';
+
+const counted = (sandboxes: number): string => `${sandboxes} sandbox${sandboxes === 1 ? '' : 'es'}`;
 
 const sentence = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`);

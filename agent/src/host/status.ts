@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type { AgentConfig } from '../config.ts';
 import { CredentialStore } from '../enrolment/credential.store.ts';
 import { OciRuntimeFinder } from '../runtime/runtime-finder.ts';
@@ -18,7 +19,8 @@ export async function status(
   const standing = await store.loadStatus();
   const pid = await lockHolder(state.lock);
   const finding = await new OciRuntimeFinder(config, state, log).find();
-  const records = credentials ? await new SandboxStore(state.sandboxes, log).load() : [];
+  // Also without credentials: they may be of a host that has left.
+  const records = existsSync(state.sandboxes) ? await new SandboxStore(state.sandboxes, log).load() : [];
   const report = {
     stateDir: state.root,
     registered: credentials !== undefined,

@@ -50,6 +50,11 @@ export class SandboxStore {
     return (await this.#read()).records;
   }
 
+  /** How many there are, those whose records cannot be read included. */
+  async count(): Promise<number> {
+    return (await readdir(this.#dir)).filter((file) => file.endsWith('.json')).length;
+  }
+
   /**
    * What an earlier agent has left, for the one that takes its place.
    *

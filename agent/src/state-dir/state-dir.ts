@@ -3,6 +3,7 @@ import { access, constants, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StartupError } from '@rookery/wire/errors.ts';
 import { makeDirectory } from '@rookery/wire/files.ts';
+import { acquireLock } from '@rookery/wire/process-lock.ts';
 
 /** Everything one agent remembers, as paths. Two agents on one machine need two of these. */
 export interface StateDir {
@@ -42,6 +43,14 @@ export function stateDirAt(root: string): StateDir {
     instance: createHash('sha256').update(root).digest('hex').slice(0, 8),
   };
 }
+
+/** @throws {StartupError} while an agent runs on it. */
+export const lockStateDir = ({ lock }: StateDir): ReturnType<typeof acquireLock> =>
+  acquireLock(
+    lock,
+    (pid) =>
+      `Another agent (pid ${pid}) already runs on this state directory; stop it first or choose another one with --state-dir.`,
+  );
 
 /** Removes what writes left that a crash has interrupted; there may be secrets in it. For whoever holds the lock. */
 export async function removeUnfinishedWrites({ root, sandboxes }: StateDir): Promise<void> {

@@ -156,12 +156,18 @@ let documents: DocumentCache | undefined;
 /** One schema for all agents of a process: a simulation has thousands. */
 const sharedDocuments = (): DocumentCache => (documents ??= new DocumentCache(buildSchema(AGENT_SDL)));
 
+/** What the server knows of one tunnel. */
+export interface TunnelExtra {
+  /** Called when control asks something: the tunnel is admitted. */
+  readonly onAsked: () => void;
+}
+
 /**
  * The graphql-ws server that control talks to through the tunnel.
  *
- * @param onAsked called when control asks something: the tunnel is admitted.
+ * @param onAsked called when control asks something through any tunnel.
  */
-export function agentServer(root: AgentRoot, log: Logger, onAsked: () => void = () => {}): Server {
+export function agentServer(root: AgentRoot, log: Logger, onAsked: () => void = () => {}): Server<TunnelExtra> {
   const guarded = guardedSocketOptions(sharedDocuments(), log, () => ({}));
   return makeServer({
     ...guarded,
@@ -171,6 +177,7 @@ export function agentServer(root: AgentRoot, log: Logger, onAsked: () => void = 
     // No check of who is there: we have dialled, and TLS has said whom.
     async onSubscribe(socket, id, payload) {
       onAsked();
+      (socket.extra as TunnelExtra).onAsked();
       const args = await guarded.onSubscribe?.(socket as never, id, payload);
       return args && 'document' in args ? { ...args, rootValue: root } : args;
     },

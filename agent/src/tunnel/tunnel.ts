@@ -8,6 +8,7 @@ import { WebSocket, type RawData } from 'ws';
 import { pause } from '../backoff.ts';
 import { Reconnect, type ReconnectSpread } from '../channel/reconnect.ts';
 import type { CredentialService } from '../enrolment/credential.service.ts';
+import type { TunnelExtra } from './agent.schema.ts';
 
 /** After another agent took over, in ms: two of them with the same identity must not evict each other in a loop. */
 const SUPERSEDED_RETRY_MS = 60_000;
@@ -28,7 +29,7 @@ type TunnelEnd = {
 export interface TunnelDeps {
   readonly credentials: CredentialService;
   /** The graphql-ws server of the private schema. */
-  readonly server: Server;
+  readonly server: Server<TunnelExtra>;
   /** Which process on which machine this is. */
   readonly identity: { readonly instance: string; readonly bootId: string; readonly machineId: string | null };
   readonly spread: ReconnectSpread;
@@ -141,7 +142,6 @@ export class Tunnel implements AsyncDisposable {
       });
       socket.on('error', (error) => (problem ||= error.message));
       socket.once('open', () => {
-        reconnect.stands();
         closed = server.opened(
           {
             protocol: GRAPHQL_TRANSPORT_WS_PROTOCOL,
@@ -155,7 +155,8 @@ export class Tunnel implements AsyncDisposable {
             close: (code, reason) => socket.close(code, reason),
             onMessage: (listener) => (handle = listener),
           },
-          undefined,
+          // Open is not admitted: one that is closed before it was asked anything is dialled again with backoff.
+          { onAsked: () => reconnect.stands() } satisfies TunnelExtra,
         );
         stopPinging = keepAlive(socket);
         log.info('the tunnel is up');

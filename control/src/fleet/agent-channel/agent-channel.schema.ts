@@ -27,7 +27,7 @@ export interface AgentChannelServices {
 }
 
 export interface AgentChannelContext {
-  /** Null on the two open mutations. */
+  /** Null on the three open mutations. */
   readonly host: AuthenticatedHost | null;
   /** Where the request came from. */
   readonly address: string | null;
