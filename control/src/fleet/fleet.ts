@@ -211,6 +211,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
       silence: (term, cutoff, quota) => presence.silence(term, cutoff, quota),
       clampLeases: (term) => presence.clampLeases(term),
       markMissing: (term) => presence.markMissing(term),
+      askAgain: (term) => presence.askAgain(term),
       publish: (term, verdict, evidence) => health.publish(term, verdict, evidence),
     },
     watch,

@@ -127,6 +127,7 @@ export class LifecycleWorld implements AsyncDisposable {
         silence: (term, cutoff, quota) => presence.silence(term, cutoff, quota),
         clampLeases: (term) => presence.clampLeases(term),
         markMissing: (term) => presence.markMissing(term),
+        askAgain: (term) => presence.askAgain(term),
         publish: (term, verdict, evidence) => health.publish(term, verdict, evidence),
       },
       watch: { take: () => undefined, databaseClock: () => {} } as never,

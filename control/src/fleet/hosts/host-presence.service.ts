@@ -200,6 +200,51 @@ export class HostPresence {
     );
   }
 
+  /**
+   * Forgets the inventories of online hosts that have missing sandboxes, so that the next beats ask for full ones.
+   *
+   * {@link markMissing} locks no host: one may come back, and its inventory be found to be as it should, between what
+   * it reads and what it writes. That host's digest is the known one from then on, and nobody would look again.
+   *
+   * @returns how many hosts it was.
+   * @throws {FencedOff}
+   */
+  async askAgain(term: Term): Promise<number> {
+    return inBatches(Number.POSITIVE_INFINITY, (limit) =>
+      this.#database.transaction(async (tx) => {
+        await term.fence(tx);
+        const leases = await tx
+          .updateTable('HostLease')
+          .set({ inventoryDigest: null })
+          .where('hostId', 'in', (settled) =>
+            settled
+              .selectFrom('HostLease as l')
+              .innerJoin('Host as h', 'h.id', 'l.hostId')
+              .select('l.hostId')
+              .where('l.inventoryDigest', 'is not', null)
+              .where('h.status', '=', 'ONLINE')
+              .where('h.deletedAt', 'is', null)
+              .where(({ exists, selectFrom }) =>
+                exists(
+                  selectFrom('Sandbox as s')
+                    .select('s.id')
+                    .whereRef('s.hostId', '=', 'h.id')
+                    .where('s.status', '=', 'MISSING')
+                    .where('s.deletedAt', 'is', null),
+                ),
+              )
+              .limit(limit)
+              // One that beats at this moment has its turn in the next pass.
+              .forUpdate('l')
+              .skipLocked(),
+          )
+          .returning('hostId')
+          .execute();
+        return leases.length;
+      }),
+    );
+  }
+
   /** @returns whether there is such a host. */
   async #update(hostId: string, type: string, change: (host: HostRow) => Partial<HostRow>): Promise<boolean> {
     return this.#events.transaction(`host:${hostId}`, async (tx, record) => {
