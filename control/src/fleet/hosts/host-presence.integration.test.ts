@@ -158,6 +158,7 @@ test('the evidence counts who was heard, who is silent, and who was lost togethe
   await newHost(91_000);
   await newHost(120_000, { status: 'UNREACHABLE' });
   await newHost(90_000 * 6, { status: 'UNREACHABLE' });
+  await newHost(120_000, { status: 'UNREACHABLE', leftAt: new Date() });
   await newHost(1_000, { status: 'PENDING' });
   await newHost(1_000, { deletedAt: new Date() });
   expect(await presence.evidence(90_000)).toMatchObject({ heard: 1, silent: 1, lost: 1, unreachable: 2 });

@@ -66,16 +66,16 @@ export class HostPresence {
 
   /**
    * What the leases say, and until when a host must have been heard not to be silent: by the database's
-   * clock, which also dates the leases.
+   * clock, which also dates the leases. Hosts that have said goodbye are silent for a reason, and count nowhere.
    */
   async evidence(leaseMs: number): Promise<Evidence & { readonly now: Date; readonly cutoff: Date }> {
     const { rows } = await sql<Record<keyof Evidence, string> & { now: Date }>`
       select date_trunc('milliseconds', now()) as now,
         count(*) filter (where host.status = 'ONLINE' and lease.seen_at >= ${ago(leaseMs)}) as heard,
         count(*) filter (where host.status = 'ONLINE' and lease.seen_at < ${ago(leaseMs)}) as silent,
-        count(*) filter (where host.status = 'UNREACHABLE'
+        count(*) filter (where host.status = 'UNREACHABLE' and host.left_at is null
           and lease.seen_at >= ${ago(leaseMs * (1 + TOGETHER_LEASES))}) as lost,
-        count(*) filter (where host.status = 'UNREACHABLE') as unreachable
+        count(*) filter (where host.status = 'UNREACHABLE' and host.left_at is null) as unreachable
       from hosts as host join host_leases as lease on lease.host_id = host.id
       where host.deleted_at is null and host.status <> 'PENDING'`.execute(this.#database.query);
     const [row] = rows;

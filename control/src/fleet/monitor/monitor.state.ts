@@ -53,7 +53,7 @@ export const SLOW_SHARE_PER_PASS = 0.01;
  */
 export const TOGETHER_LEASES = 4;
 
-/** Hosts, counted by what their leases say; deleted ones and those that never joined are not among them. */
+/** Hosts, counted by what their leases say; deleted ones, those that have left and those that never joined are not among them. */
 export interface Evidence {
   /** Online and heard within a lease. */
   readonly heard: number;
