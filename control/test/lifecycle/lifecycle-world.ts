@@ -120,7 +120,7 @@ export class LifecycleWorld implements AsyncDisposable {
     this.sandboxOperations = new SandboxOperations({ events, hub, sandboxes: this.sandboxes, convergence });
     const now = (): number => this.#now;
     this.startDeadlines = new StartDeadlines({ database, events, log, now });
-    const health = new FleetHealthService({ database, events });
+    const health = new FleetHealthService({ database, events, leaseMs: LEASE_MS });
     this.#monitor = new HostMonitor({
       store: {
         evidence: (lease) => presence.evidence(lease),

@@ -111,7 +111,7 @@ const WRITES: Record<string, (term: Term) => Promise<unknown>> = {
   'the fleet is observed': (term) => {
     const evidence = { heard: 1, silent: 1, lost: 0, unreachable: 1 };
     const verdict = judge(beginning('CONTROL_STARTED', 0, 1_000), evidence, 0, 1_000);
-    return new FleetHealthService({ database, events }).publish(term, verdict, evidence);
+    return new FleetHealthService({ database, events, leaseMs: 1_000 }).publish(term, verdict, evidence);
   },
   'a sandbox that its host says nothing of is given up': (term) => impatient(term).then((write) => write()),
 };
