@@ -4,6 +4,15 @@ import { DATABASE_LIMITS, LimitedClient } from '../database/database-limits.ts';
 /** First halves of advisory locks; any constants, the same in every replica. */
 export const ClaimKind = { deletion: 7_665_710, drain: 7_665_711 } as const;
 
+/** How often a connection with claims shows the database that its process lives, in ms. */
+const PING_MS = 1_000;
+
+/**
+ * Silence after which the database takes its claims from a process, in ms: one that was stopped keeps its connection,
+ * and with it all others from the work. Shorter takes claims from a process that has a hiccup.
+ */
+const SESSION_TIMEOUT_MS = 10_000;
+
 /**
  * Claims on pieces of work that only one control process should be at.
  *
@@ -19,8 +28,12 @@ export class Claims implements AsyncDisposable {
   readonly #held = new Set<string>();
   #client: Promise<pg.Client> | undefined;
 
-  constructor(url: string) {
+  readonly #sessionTimeoutMs: number;
+
+  /** @param sessionTimeoutMs default 10 s. */
+  constructor(url: string, sessionTimeoutMs = SESSION_TIMEOUT_MS) {
     this.#url = url;
+    this.#sessionTimeoutMs = sessionTimeoutMs;
   }
 
   /**
@@ -69,8 +82,15 @@ export class Claims implements AsyncDisposable {
       connectionTimeoutMillis: DATABASE_LIMITS.connectMs,
       query_timeout: DATABASE_LIMITS.answerMs,
     });
-    const connecting = client.connect().then(() => client);
+    let pings: NodeJS.Timeout | undefined;
+    const connecting = client.connect().then(async () => {
+      await client.query(`set idle_session_timeout = ${this.#sessionTimeoutMs}`);
+      // One that fails has lost the connection, which is heard of below.
+      pings = setInterval(() => void client.query('select 1').catch(() => {}), PING_MS);
+      return client;
+    });
     const lose = (): void => {
+      clearInterval(pings);
       if (this.#client === connecting) this.#client = undefined;
     };
     client.on('error', lose);

@@ -5,12 +5,16 @@ import type { HostDrains } from './hosts/host-drain.service.ts';
 import type { HostByoc } from './hosts/host-byoc.service.ts';
 import type { HostDeletion } from './hosts/host-deletion.service.ts';
 import type { HostMonitor } from './monitor/monitor.service.ts';
+import { monitorPeriod } from './monitor/monitor.state.ts';
 import type { Canaries } from './placement/canary.ts';
 import type { StartDeadlines } from './sandboxes/start-deadline.ts';
 import type { Convergence } from './sandboxes/convergence.service.ts';
 import type { FleetEvents } from './tables.ts';
 import type { HostClientPool } from './tunnels/host-client-pool.ts';
 import type { TunnelBooks } from './tunnels/tunnel.books.ts';
+
+/** The loop that judges; see `monitor.service.ts`. */
+export const MONITOR = 'host-monitor';
 
 export interface FleetLoopsDeps {
   readonly leadership: Leadership;
@@ -60,11 +64,13 @@ export function addFleetLoops(loops: LoopDriver, deps: FleetLoopsDeps): void {
     run: () => events.sequence(),
   });
   loops.add({
-    name: 'host-monitor',
+    name: MONITOR,
     description: 'Declares silent hosts unreachable and their sandboxes missing.',
-    periodMs: Math.max(250, Math.min(5_000, leaseMs / 6)),
+    periodMs: monitorPeriod(leaseMs),
     run: leadership.judge((term) => monitor.pass(term)),
   });
+  // What the last judge made of the fleet is not what this one makes of it.
+  leadership.onElected(() => void loops.nudge(MONITOR));
   loops.add({
     name: 'tunnel-cleaner',
     description: 'Keeps placements away from hosts whose tunnel was held by a control process that died.',

@@ -25,7 +25,7 @@ import { addHostTokens } from './enrolment/host-token.schema.ts';
 import { HostTokens } from './enrolment/host-token.service.ts';
 import type { EventHub } from '../kernel/events/event-hub.ts';
 import type { EventLog } from '../kernel/events/event-log.ts';
-import { addFleetLoops } from './fleet.loops.ts';
+import { addFleetLoops, MONITOR } from './fleet.loops.ts';
 import { HostDrains } from './hosts/host-drain.service.ts';
 import { HostOperations } from './hosts/host-operations.service.ts';
 import { HostByoc } from './hosts/host-byoc.service.ts';
@@ -187,7 +187,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
   const sandboxOperations = new SandboxOperations({ events, hub, sandboxes, convergence });
   const exec = new ExecService({ database, hub, pool, sandboxes, operations: sandboxOperations });
   const canaries = new Canaries({ database, events, pool, log: log.child({ part: 'canaries' }) });
-  const health = new FleetHealthService({ database, events });
+  const health = new FleetHealthService({ database, events, leaseMs: settings.unreachableAfterMs });
   const services: FleetServices = {
     hosts,
     hostOperations,
@@ -211,6 +211,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
       silence: (term, cutoff, quota) => presence.silence(term, cutoff, quota),
       clampLeases: (term) => presence.clampLeases(term),
       markMissing: (term) => presence.markMissing(term),
+      askAgain: (term) => presence.askAgain(term),
       publish: (term, verdict, evidence) => health.publish(term, verdict, evidence),
     },
     watch,
@@ -232,6 +233,8 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
     leaseMs,
     orphanMinAgeMs: settings.orphanMinAgeMs,
   });
+  // Before anybody asks how the fleet is: what is written there is of before this process.
+  await loops.nudge(MONITOR);
   const issuer = new CredentialIssuer(keys, settings.lifetimes);
   const enrolmentAudit = new EnrolmentAudit(database, deps.audit);
   const enrolment = new Enrolment({

@@ -147,6 +147,31 @@ test('a leader whose database goes away leads again in a new epoch when it is ba
   await vi.waitFor(() => expect(only.term?.epoch).toBe(2), DEADLINE);
 });
 
+test('a new leader begins its work at once, and a pass that is asked for waits for the one under way', async () => {
+  const [first, second] = [await candidate(), await candidate()];
+  const loops = running.use(new LoopDriver(silentLogger()));
+  const epochs: number[] = [];
+  const inside = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<void>();
+  const run = second.judge(async ({ epoch }) => {
+    inside.resolve();
+    await held.promise;
+    return epochs.push(epoch);
+  });
+  loops.add({ name: 'judge', description: '', periodMs: 3_600_000, run });
+  await loops.nudge('judge');
+  expect(loops.statuses()).toMatchObject([{ standsBy: true, runs: 0 }]);
+  second.onElected(() => void loops.nudge('judge'));
+  await first[Symbol.asyncDispose]();
+  await inside.promise;
+  const again = Promise.all([loops.nudge('judge'), loops.nudge('judge')]);
+  expect(epochs).toEqual([]);
+  held.resolve();
+  await again;
+  expect(epochs).toEqual([2, 2, 2]);
+  expect(loops.statuses()).toMatchObject([{ standsBy: false, runs: 3 }]);
+});
+
 test('a loop of a judge stands by where another leads, and a judgement that comes too late is no error', async () => {
   const [first, second] = [await candidate(), await candidate()];
   const loops = running.use(new LoopDriver(silentLogger()));

@@ -2,8 +2,8 @@ import type { Logger } from '@rookery/wire/log.ts';
 import { sql, type QueryExecutorProvider } from 'kysely';
 import pg from 'pg';
 
-/** Any constant; the same in every replica. */
-const LEADER_LOCK = 7_665_704;
+/** The advisory lock of the election. Any constant; the same in every replica. */
+export const LEADER_LOCK = 7_665_704;
 
 /** How often the leader shows the database that it lives and the others ask whether it still does, in ms. Longer leaves the fleet without a judge for longer. */
 const PING_MS = 1_000;
@@ -61,6 +61,7 @@ export interface LeadershipDeps {
 export class Leadership implements AsyncDisposable {
   readonly #deps: LeadershipDeps;
   readonly #stop = new AbortController();
+  readonly #listeners: (() => void)[] = [];
   #running: Promise<void> | undefined;
   #term: Term | undefined;
 
@@ -71,6 +72,11 @@ export class Leadership implements AsyncDisposable {
   /** The term of this process, as far as it knows; {@link Term.fence} knows better. */
   get term(): Term | undefined {
     return this.#term;
+  }
+
+  /** Called at the beginning of every term from now on. */
+  onElected(listener: () => void): void {
+    this.#listeners.push(listener);
   }
 
   /** Stands for election until disposed. Resolves after the first attempt, so that a lone process leads from its start. */
@@ -165,6 +171,7 @@ export class Leadership implements AsyncDisposable {
     );
     const epoch = Number(rows[0]?.epoch);
     this.#term = { epoch, fence: (tx) => fence(tx, epoch) };
+    for (const listener of this.#listeners) listener();
     return true;
   }
 }

@@ -24,6 +24,13 @@ export interface LoopStatus {
   readonly lastError: string | null;
 }
 
+interface Scheduled {
+  readonly loop: Loop;
+  timer?: NodeJS.Timeout;
+  /** The pass that is under way. */
+  running?: Promise<void> | undefined;
+}
+
 /**
  * Runs the background loops of a process: each at its period, never twice at once, and a failure is
  * a log line and the next pass, never the end.
@@ -31,8 +38,7 @@ export interface LoopStatus {
 export class LoopDriver implements AsyncDisposable {
   readonly #log: Logger;
   readonly #statuses = new Map<string, LoopStatus>();
-  readonly #timers = new Set<NodeJS.Timeout>();
-  readonly #running = new Set<Promise<void>>();
+  readonly #loops = new Map<string, Scheduled>();
   #disposed = false;
 
   constructor(log: Logger) {
@@ -52,24 +58,36 @@ export class LoopDriver implements AsyncDisposable {
       lastCount: null,
       lastError: null,
     });
-    this.#schedule(loop);
+    const scheduled: Scheduled = { loop };
+    this.#loops.set(name, scheduled);
+    this.#schedule(scheduled);
+  }
+
+  /** Makes a pass now, after the one that is under way if there is one; the next is a period later. Resolves at its end, however that was. */
+  async nudge(name: string): Promise<void> {
+    const scheduled = this.#loops.get(name);
+    if (!scheduled) throw new Error(`there is no loop ${name}`);
+    while (scheduled.running) await scheduled.running;
+    if (this.#disposed) return;
+    clearTimeout(scheduled.timer);
+    await this.#begin(scheduled);
   }
 
   statuses(): LoopStatus[] {
     return [...this.#statuses.values()];
   }
 
-  #schedule(loop: Loop): void {
+  #schedule(scheduled: Scheduled): void {
     if (this.#disposed) return;
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      const pass = this.#pass(loop).finally(() => {
-        this.#running.delete(pass);
-        this.#schedule(loop);
-      });
-      this.#running.add(pass);
-    }, loop.periodMs);
-    this.#timers.add(timer);
+    scheduled.timer = setTimeout(() => void this.#begin(scheduled), scheduled.loop.periodMs);
+  }
+
+  #begin(scheduled: Scheduled): Promise<void> {
+    scheduled.running = this.#pass(scheduled.loop).finally(() => {
+      scheduled.running = undefined;
+      this.#schedule(scheduled);
+    });
+    return scheduled.running;
   }
 
   async #pass({ name, run }: Loop): Promise<void> {
@@ -98,7 +116,8 @@ export class LoopDriver implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true;
-    for (const timer of this.#timers) clearTimeout(timer);
-    await Promise.all(this.#running);
+    const loops = [...this.#loops.values()];
+    for (const { timer } of loops) clearTimeout(timer);
+    await Promise.all(loops.map(({ running }) => running));
   }
 }

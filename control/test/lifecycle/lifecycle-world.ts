@@ -120,13 +120,14 @@ export class LifecycleWorld implements AsyncDisposable {
     this.sandboxOperations = new SandboxOperations({ events, hub, sandboxes: this.sandboxes, convergence });
     const now = (): number => this.#now;
     this.startDeadlines = new StartDeadlines({ database, events, log, now });
-    const health = new FleetHealthService({ database, events });
+    const health = new FleetHealthService({ database, events, leaseMs: LEASE_MS });
     this.#monitor = new HostMonitor({
       store: {
         evidence: (lease) => presence.evidence(lease),
         silence: (term, cutoff, quota) => presence.silence(term, cutoff, quota),
         clampLeases: (term) => presence.clampLeases(term),
         markMissing: (term) => presence.markMissing(term),
+        askAgain: (term) => presence.askAgain(term),
         publish: (term, verdict, evidence) => health.publish(term, verdict, evidence),
       },
       watch: { take: () => undefined, databaseClock: () => {} } as never,

@@ -321,6 +321,16 @@ export class MemoryBooks implements FleetBooks {
     return missing.length;
   }
 
+  async askAgain(term: Term): Promise<number> {
+    await term.fence(undefined as never);
+    const missing = [...this.sandboxes.values()].filter((row) => row.deletedAt === null && row.status === 'MISSING');
+    const hosts = [...new Set(missing.map(({ hostId }) => this.#host(hostId)))].filter(
+      ({ status, inventoryDigest }) => status === 'ONLINE' && inventoryDigest !== null,
+    );
+    for (const host of hosts) host.inventoryDigest = null;
+    return hosts.length;
+  }
+
   async publish(term: Term, verdict: Verdict): Promise<void> {
     await term.fence(undefined as never);
     this.verdict = verdict;

@@ -270,6 +270,9 @@ describe('a deletion that was interrupted', () => {
       await killer.query('update hosts set deleting_at = now() where id = $1', [id]);
       expect(await control.fleet.services.deletion.resume()).toBe(0);
       expect(await control.fleet.services.hosts.findForControl(id)).toBeDefined();
+      await expect(control.fleet.services.deletion.delete(admin, id, false, null, 300)).rejects.toMatchObject({
+        code: 'UNAVAILABLE',
+      });
       const asked = remove(id);
       await killer.query('select pg_terminate_backend($1)', [rows[0]?.pid]);
       expect(await asked).toMatchObject({ hostId: id });

@@ -1,5 +1,6 @@
 import { CloseCode } from '@rookery/wire/close-codes.ts';
 import type { Logger } from '@rookery/wire/log.ts';
+import { RookeryError } from '@rookery/wire/errors.ts';
 import { sha256 } from '@rookery/wire/secrets.ts';
 import { authorize, signedIn } from '../../kernel/authority.ts';
 import { NotFound, UserError } from '../../kernel/user-errors.ts';
@@ -55,6 +56,9 @@ export interface HostDeletionDeps {
 /** Between two looks whether somebody else has finished the same deletion, in ms. */
 const POLL_MS = 100;
 
+/** How long somebody who asks for a deletion that another process is at waits for its end, in ms; it goes on without being waited for. */
+const CLAIM_WAIT_MS = 30_000;
+
 /** Deletes hosts, and never a sandbox that nobody was shown. */
 export class HostDeletion {
   readonly #deps: HostDeletionDeps;
@@ -75,17 +79,28 @@ export class HostDeletion {
    * has been agreed to: whoever asks again, also without `force`, waits for its end.
    *
    * @param force without it the digest counts for nothing.
+   * @param waitMs for another process that is at it; default 30 s.
+   * @throws {RookeryError} `UNAVAILABLE` when that has not finished by then.
    * @throws {HostHasSandboxes} when there are any that the caller has not seen.
    * @throws {NotFound | NotPermitted}
    */
-  async delete(viewer: Viewer | null, hostId: string, force: boolean, digest: string | null): Promise<DeletedHost> {
+  async delete(
+    viewer: Viewer | null,
+    hostId: string,
+    force: boolean,
+    digest: string | null,
+    waitMs = CLAIM_WAIT_MS,
+  ): Promise<DeletedHost> {
     const someone = signedIn(viewer);
     const host = await this.#deps.hosts.find(someone, hostId);
     authorize(someone, 'host:delete', host ?? undefined, 'host');
     const doomed = await this.#condemn(someone, hostId, force ? digest : null);
+    const deadline = performance.now() + waitMs;
     for (;;) {
       const destroyedSandboxes = await this.#claimed(hostId, () => this.#finish(hostId, doomed));
       if (destroyedSandboxes) return { hostId, destroyedSandboxes, cursor: toCursor(this.#deps.hub.position) };
+      if (performance.now() >= deadline)
+        throw new RookeryError('UNAVAILABLE', 'The deletion has begun and goes on; its end was not seen in time.');
       await new Promise((wake) => setTimeout(wake, POLL_MS));
     }
   }

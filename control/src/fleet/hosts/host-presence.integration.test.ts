@@ -1,6 +1,7 @@
 import { silentLogger } from '@rookery/wire/log.ts';
+import { sql } from 'kysely';
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { insertHost, openTestDatabase } from '../../../test/harness.ts';
 import type { DatabaseConnection } from '../../database/database.ts';
 import { EventLog } from '../../kernel/events/event-log.ts';
@@ -64,6 +65,17 @@ async function newSandbox(hostId: string, status: SandboxStatus): Promise<string
     .execute();
   return id;
 }
+
+const keepDigest = (hostId: string, inventoryDigest: string) =>
+  database.query.updateTable('HostLease').set({ inventoryDigest }).where('hostId', '=', hostId).execute();
+const digestOf = async (hostId: string) =>
+  (
+    await database.query
+      .selectFrom('HostLease')
+      .select('inventoryDigest')
+      .where('hostId', '=', hostId)
+      .executeTakeFirstOrThrow()
+  ).inventoryDigest;
 
 /** A term that nobody disputes. */
 const LEADER: Term = { epoch: 1, fence: async () => {} };
@@ -146,6 +158,7 @@ test('the evidence counts who was heard, who is silent, and who was lost togethe
   await newHost(91_000);
   await newHost(120_000, { status: 'UNREACHABLE' });
   await newHost(90_000 * 6, { status: 'UNREACHABLE' });
+  await newHost(120_000, { status: 'UNREACHABLE', leftAt: new Date() });
   await newHost(1_000, { status: 'PENDING' });
   await newHost(1_000, { deletedAt: new Date() });
   expect(await presence.evidence(90_000)).toMatchObject({ heard: 1, silent: 1, lost: 1, unreachable: 2 });
@@ -192,20 +205,50 @@ test('a host that is heard again is online again', async () => {
 
 test('a host that returns is asked for everything it has, also when its digest is the one that was known', async () => {
   const host = await newHost(91_000);
-  await database.query
-    .updateTable('HostLease')
-    .set({ inventoryDigest: 'known' })
-    .where('hostId', '=', host.id)
-    .execute();
+  await keepDigest(host.id, 'known');
   await silence();
   await presence.heard([host.id]);
-  expect(
-    await database.query
-      .selectFrom('HostLease')
-      .select('inventoryDigest')
-      .where('hostId', '=', host.id)
-      .executeTakeFirst(),
-  ).toEqual({ inventoryDigest: null });
+  expect(await digestOf(host.id)).toBeNull();
+});
+
+test('a host that returns while its sandboxes are being declared missing is asked for everything again', async () => {
+  const host = await newHost(91_000);
+  const untouched = await newHost(0);
+  const id = await newSandbox(host.id, 'RUNNING');
+  await newSandbox(untouched.id, 'RUNNING');
+  await silence();
+  const waiting = Promise.withResolvers<void>();
+  const released = Promise.withResolvers<void>();
+  // The judge's statement has read that the host is away and waits for its sandbox.
+  const somebody = database.transaction(async (tx) => {
+    await tx.selectFrom('Sandbox').select('id').where('id', '=', id).forUpdate().execute();
+    waiting.resolve();
+    await released.promise;
+  });
+  await waiting.promise;
+  const marking = presence.markMissing(LEADER);
+  await vi.waitFor(
+    async () => {
+      const { rows } = await sql`select 1 from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock'`.execute(database.query);
+      expect(rows).toHaveLength(1);
+    },
+    { timeout: 15_000 },
+  );
+  await presence.heard([host.id]);
+  // Its inventory says what the books still say.
+  await keepDigest(host.id, 'known');
+  await keepDigest(untouched.id, 'known');
+  released.resolve();
+  await somebody;
+  expect(await marking).toBe(1);
+  expect(await hostOf(host.id)).toMatchObject({ status: 'ONLINE' });
+  expect(await sandboxOf(id)).toMatchObject({ status: 'MISSING' });
+
+  expect(await presence.askAgain(LEADER)).toBe(1);
+  expect(await digestOf(host.id)).toBeNull();
+  expect(await digestOf(untouched.id)).toBe('known');
+  expect(await presence.askAgain(LEADER)).toBe(0);
 });
 
 test('words and numbers of an agent are cut to what a row and a sum can bear', () => {

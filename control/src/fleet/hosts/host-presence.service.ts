@@ -66,16 +66,16 @@ export class HostPresence {
 
   /**
    * What the leases say, and until when a host must have been heard not to be silent: by the database's
-   * clock, which also dates the leases.
+   * clock, which also dates the leases. Hosts that have said goodbye are silent for a reason, and count nowhere.
    */
   async evidence(leaseMs: number): Promise<Evidence & { readonly now: Date; readonly cutoff: Date }> {
     const { rows } = await sql<Record<keyof Evidence, string> & { now: Date }>`
       select date_trunc('milliseconds', now()) as now,
         count(*) filter (where host.status = 'ONLINE' and lease.seen_at >= ${ago(leaseMs)}) as heard,
         count(*) filter (where host.status = 'ONLINE' and lease.seen_at < ${ago(leaseMs)}) as silent,
-        count(*) filter (where host.status = 'UNREACHABLE'
+        count(*) filter (where host.status = 'UNREACHABLE' and host.left_at is null
           and lease.seen_at >= ${ago(leaseMs * (1 + TOGETHER_LEASES))}) as lost,
-        count(*) filter (where host.status = 'UNREACHABLE') as unreachable
+        count(*) filter (where host.status = 'UNREACHABLE' and host.left_at is null) as unreachable
       from hosts as host join host_leases as lease on lease.host_id = host.id
       where host.deleted_at is null and host.status <> 'PENDING'`.execute(this.#database.query);
     const [row] = rows;
@@ -196,6 +196,51 @@ export class HostPresence {
           .execute();
         await record(sandboxes.map((row) => ({ subject: 'SANDBOX', change: 'UPDATED', type: 'sandbox.missing', row })));
         return sandboxes.length;
+      }),
+    );
+  }
+
+  /**
+   * Forgets the inventories of online hosts that have missing sandboxes, so that the next beats ask for full ones.
+   *
+   * {@link markMissing} locks no host: one may come back, and its inventory be found to be as it should, between what
+   * it reads and what it writes. That host's digest is the known one from then on, and nobody would look again.
+   *
+   * @returns how many hosts it was.
+   * @throws {FencedOff}
+   */
+  async askAgain(term: Term): Promise<number> {
+    return inBatches(Number.POSITIVE_INFINITY, (limit) =>
+      this.#database.transaction(async (tx) => {
+        await term.fence(tx);
+        const leases = await tx
+          .updateTable('HostLease')
+          .set({ inventoryDigest: null })
+          .where('hostId', 'in', (settled) =>
+            settled
+              .selectFrom('HostLease as l')
+              .innerJoin('Host as h', 'h.id', 'l.hostId')
+              .select('l.hostId')
+              .where('l.inventoryDigest', 'is not', null)
+              .where('h.status', '=', 'ONLINE')
+              .where('h.deletedAt', 'is', null)
+              .where(({ exists, selectFrom }) =>
+                exists(
+                  selectFrom('Sandbox as s')
+                    .select('s.id')
+                    .whereRef('s.hostId', '=', 'h.id')
+                    .where('s.status', '=', 'MISSING')
+                    .where('s.deletedAt', 'is', null),
+                ),
+              )
+              .limit(limit)
+              // One that beats at this moment has its turn in the next pass.
+              .forUpdate('l')
+              .skipLocked(),
+          )
+          .returning('hostId')
+          .execute();
+        return leases.length;
       }),
     );
   }

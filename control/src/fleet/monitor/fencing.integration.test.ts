@@ -9,6 +9,7 @@ import { FencedOff, Leadership, type Term } from '../../kernel/leadership.ts';
 import { TunnelBooks } from '../tunnels/tunnel.books.ts';
 import { HostPresence } from '../hosts/host-presence.service.ts';
 import { START_DEADLINE_MS, StartDeadlines } from '../sandboxes/start-deadline.ts';
+import type { SandboxStatus } from '../sandboxes/sandbox.state.ts';
 import type { FleetDatabase, FleetEvents, FleetTables } from '../tables.ts';
 import { FleetHealthService } from './fleet-health.service.ts';
 import { beginning, judge } from './monitor.state.ts';
@@ -44,19 +45,20 @@ afterAll(async () => {
   await connection[Symbol.asyncDispose]();
 });
 
-async function lease(hostId: string, seenAgo: string): Promise<void> {
-  await sql`insert into host_leases (host_id, seen_at, load1, memory_used_mb, disk_used_mb, inventory_epoch)
-    values (${hostId}, now() - ${seenAgo}::interval, 0, 0, 0, 0)`.execute(database.query);
+async function lease(hostId: string, seenAgo: string, digest: string | null = null): Promise<void> {
+  await sql`insert into host_leases
+    (host_id, seen_at, load1, memory_used_mb, disk_used_mb, inventory_epoch, inventory_digest)
+    values (${hostId}, now() - ${seenAgo}::interval, 0, 0, 0, 0, ${digest})`.execute(database.query);
 }
 
-async function sandbox(hostId: string): Promise<void> {
+async function sandbox(hostId: string, status: SandboxStatus = 'STARTING'): Promise<void> {
   const size = { milliVcpus: 100, memoryMb: 64, diskMb: 64 };
   await database.query
     .insertInto('Sandbox')
     .values({
       ...size,
       ...{ id: randomUUID(), name: 'box', teamId: randomUUID(), hostId, template: 'host', labels: [] },
-      ...{ desiredState: 'RUNNING', status: 'STARTING', placement: {}, requestHash: '', createdAt: new Date() },
+      ...{ desiredState: 'RUNNING', status, placement: {}, requestHash: '', createdAt: new Date() },
     } as never)
     .execute();
 }
@@ -69,6 +71,9 @@ beforeEach(async () => {
   const away = await insertHost(connection, { status: 'UNREACHABLE', tunnelReplica: null });
   await lease(away.id, '1 hour');
   await sandbox(away.id);
+  const back = await insertHost(connection);
+  await lease(back.id, '0 hours', 'known');
+  await sandbox(back.id, 'MISSING');
   const early = await insertHost(connection, { tunnelReplica: null });
   await lease(early.id, '-1 hour');
 });
@@ -100,12 +105,13 @@ async function impatient(term: Term): Promise<() => Promise<unknown>> {
 const WRITES: Record<string, (term: Term) => Promise<unknown>> = {
   'a silent host is unreachable': (term) => presence().silence(term, new Date(), Number.POSITIVE_INFINITY),
   'the sandboxes of an unreachable host are missing': (term) => presence().markMissing(term),
+  'an online host with missing sandboxes is asked again': (term) => presence().askAgain(term),
   'a lease from the future is dated now': (term) => presence().clampLeases(term),
   'the tunnel of a dead replica is down': (term) => tunnels().clearOrphaned(term, 10_000),
   'the fleet is observed': (term) => {
     const evidence = { heard: 1, silent: 1, lost: 0, unreachable: 1 };
     const verdict = judge(beginning('CONTROL_STARTED', 0, 1_000), evidence, 0, 1_000);
-    return new FleetHealthService({ database, events }).publish(term, verdict, evidence);
+    return new FleetHealthService({ database, events, leaseMs: 1_000 }).publish(term, verdict, evidence);
   },
   'a sandbox that its host says nothing of is given up': (term) => impatient(term).then((write) => write()),
 };

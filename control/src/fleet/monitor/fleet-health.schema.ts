@@ -4,8 +4,8 @@ import type { LoopStatus } from '../../kernel/loops.ts';
 import type { FleetBuilder } from '../builder.ts';
 import type { SharedTypes } from '../shared.schema.ts';
 import type { FleetHealthRow } from '../tables.ts';
-import { seesEvidence, type ReplicaHealth } from './fleet-health.service.ts';
-import { FLEET_REASONS, FLEET_STATES, type FleetReason, type FleetState } from './monitor.state.ts';
+import { seesEvidence, type KnownFleetHealth, type ReplicaHealth } from './fleet-health.service.ts';
+import { FLEET_REASONS, FLEET_STATES, type FleetReason } from './monitor.state.ts';
 
 /**
  * `fleetHealth`: what the monitor thinks of the fleet. That is for everybody, because it says how far what is shown of
@@ -14,8 +14,8 @@ import { FLEET_REASONS, FLEET_STATES, type FleetReason, type FleetState } from '
 export function addFleetHealth(builder: FleetBuilder, { ChangeKind }: SharedTypes): void {
   const State = builder.enumType('FleetState', {
     description:
-      'OBSERVING: control listens for a full lease before it declares anyone lost. SLOWED: many hosts are silent, and are declared lost a few at a time. FROZEN: so many are silent that the fault is probably control’s own, and nobody is declared lost.',
-    values: FLEET_STATES,
+      'OBSERVING: control listens for a full lease before it declares anyone lost. SLOWED: many hosts are silent, and are declared lost a few at a time. FROZEN: so many are silent that the fault is probably control’s own, and nobody is declared lost. UNKNOWN: nobody has looked at the fleet for some time, and nobody is declared lost.',
+    values: [...FLEET_STATES, 'UNKNOWN'] as const,
   });
   const Reason = builder.enumType('FleetHealthReason', { values: FLEET_REASONS });
 
@@ -48,14 +48,14 @@ export function addFleetHealth(builder: FleetBuilder, { ChangeKind }: SharedType
     }),
   });
 
-  const Health = builder.objectRef<FleetHealthRow>('FleetHealth').implement({
+  const Health = builder.objectRef<KnownFleetHealth>('FleetHealth').implement({
     description: 'What the monitor made of its last pass.',
     fields: (t) => ({
       state: t.field({ type: State, resolve: ({ state }) => state }),
       reason: t.field({
         type: Reason,
         nullable: true,
-        description: 'Null in NORMAL.',
+        description: 'Null in NORMAL and UNKNOWN.',
         resolve: ({ reason }) => reason,
       }),
       message: t.string({
@@ -66,7 +66,7 @@ export function addFleetHealth(builder: FleetBuilder, { ChangeKind }: SharedType
       since: t.expose('since', { type: 'DateTime' }),
       checkedAt: t.expose('checkedAt', {
         type: 'DateTime',
-        description: 'When the monitor last looked. When that is long ago, nobody judges.',
+        description: 'When the monitor last looked. When that is long ago, nobody judges, and the state is UNKNOWN.',
       }),
       heardHosts: t.int({
         ...forAdmins,
@@ -111,7 +111,7 @@ export function addFleetHealth(builder: FleetBuilder, { ChangeKind }: SharedType
     }),
   }));
 
-  const HealthChange = builder.objectRef<StreamItem<FleetHealthRow>>('FleetHealthChange').implement({
+  const HealthChange = builder.objectRef<StreamItem<KnownFleetHealth>>('FleetHealthChange').implement({
     fields: (t) => ({
       kind: t.expose('kind', { type: ChangeKind }),
       cursor: t.exposeString('cursor', { description: 'Subscribe with `after` set to this to go on from here.' }),
@@ -121,14 +121,15 @@ export function addFleetHealth(builder: FleetBuilder, { ChangeKind }: SharedType
   builder.subscriptionFields((t) => ({
     fleetHealthChanged: t.field({
       type: HealthChange,
-      description: 'Changes of state or reason.',
+      description:
+        'Changes of state or reason. That nobody looks at the fleet any more is no change; `fleetHealth` tells it.',
       args: { after: t.arg.string() },
       subscribe: (_root, { after }, { viewer, services }) => {
         const someone = signedIn(viewer);
-        return new ChangeStream<FleetHealthRow>({
+        return new ChangeStream<KnownFleetHealth>({
           hub: services.hub,
           after: after ?? undefined,
-          revive: (state) => withDates<FleetHealthRow>(state, ['since', 'checkedAt']),
+          revive: (state) => withDates<KnownFleetHealth>(state, ['since', 'checkedAt']),
           wants: (event) => event.subject === 'FLEET',
           snapshot: async () => {
             const row = await services.health.read(someone);
@@ -156,7 +157,7 @@ const REASONS: Record<FleetReason, string> = {
 
 /** @param counts null for who is told only what it means for them. */
 function sentence(
-  state: FleetState,
+  state: KnownFleetHealth['state'],
   reason: FleetReason | null,
   counts: Pick<FleetHealthRow, 'heard' | 'silent' | 'lost'> | null,
 ): string {
@@ -171,6 +172,8 @@ function sentence(
       return `No host is declared unreachable at the moment: ${why}, and every host gets a full period to be heard.`;
     case 'SLOWED':
       return `${share}: they are declared unreachable a few at a time.`;
+    case 'UNKNOWN':
+      return 'Nobody has looked at the fleet for some time: hosts that fall silent are not noticed.';
     case 'FROZEN':
       return `${share}. The fault is probably on our side, so none is declared unreachable; what is shown of them may be out of date.`;
   }

@@ -6,7 +6,7 @@ import type { Viewer } from '../../kernel/viewer.ts';
 import { sql } from 'kysely';
 import type { FleetDatabase, FleetEvents, FleetHealthRow } from '../tables.ts';
 import { FLEET_ID } from './fleet-health.entity.ts';
-import type { Evidence, Verdict } from './monitor.state.ts';
+import { staleAfter, type Evidence, type FleetState, type Verdict } from './monitor.state.ts';
 
 /** A control process that lives, and how its loops go. */
 export interface ReplicaHealth {
@@ -17,6 +17,9 @@ export interface ReplicaHealth {
   readonly loops: readonly LoopStatus[];
 }
 
+/** The last verdict, or that there is none any more. */
+export type KnownFleetHealth = Omit<FleetHealthRow, 'state'> & { readonly state: FleetState | 'UNKNOWN' };
+
 /** Whether somebody may know how many hosts the platform has and how control's own work goes. */
 export const seesEvidence = (viewer: Viewer | null): boolean =>
   may(signedIn(viewer), 'platform:read', { teamId: null });
@@ -25,16 +28,29 @@ export const seesEvidence = (viewer: Viewer | null): boolean =>
 export class FleetHealthService {
   readonly #database: FleetDatabase;
   readonly #events: FleetEvents;
+  readonly #staleAfterMs: number;
 
-  constructor(deps: { database: FleetDatabase; events: FleetEvents }) {
+  /** @param deps.leaseMs silence after which a host is lost, in ms. */
+  constructor(deps: { database: FleetDatabase; events: FleetEvents; leaseMs: number }) {
     this.#database = deps.database;
     this.#events = deps.events;
+    this.#staleAfterMs = staleAfter(deps.leaseMs);
   }
 
-  /** The last pass of the monitor, for whoever is signed in. Null before the first pass ever. */
-  async read(viewer: Viewer | null): Promise<FleetHealthRow | null> {
+  /**
+   * The last pass of the monitor, for whoever is signed in. One that was long ago, by the database's clock, says only
+   * when it was: since then nobody judges. Null before the first pass ever.
+   */
+  async read(viewer: Viewer | null): Promise<KnownFleetHealth | null> {
     signedIn(viewer);
-    return (await this.#database.query.selectFrom('FleetHealth').selectAll().executeTakeFirst()) ?? null;
+    const row = await this.#database.query
+      .selectFrom('FleetHealth')
+      .selectAll()
+      .select(sql<boolean>`checked_at < now() - ${this.#staleAfterMs} * interval '1 ms'`.as('isStale'))
+      .executeTakeFirst();
+    if (!row) return null;
+    const { isStale, ...health } = row;
+    return isStale ? { ...health, state: 'UNKNOWN', reason: null, since: health.checkedAt } : health;
   }
 
   /** The control processes that live. Null for all but platform admins. */
@@ -77,7 +93,7 @@ export class FleetHealthService {
       await term.fence(tx);
       const before = await tx.selectFrom('FleetHealth').selectAll().executeTakeFirst();
       const isNews = before?.state !== state || before.reason !== reason;
-      const now = new Date();
+      const now = sql<Date>`date_trunc('milliseconds', now())`;
       const fields = { epoch: term.epoch, state, reason, checkedAt: now, heard, silent, lost, unreachable };
       const row = await tx
         .insertInto('FleetHealth')

@@ -2,11 +2,12 @@ import { parse } from 'graphql';
 import { sql as sqlOf } from 'kysely';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { insertHost, newAdmin, newMember, startTestControl } from '../../../test/harness.ts';
+import { createTestDatabase, insertHost, newAdmin, newMember, startTestControl } from '../../../test/harness.ts';
 import { ScriptedAgent } from '../../../test/scripted-agent.ts';
 import type { Control } from '../../app.ts';
 import type { FleetTables } from '../tables.ts';
 import { executeOnSubgraph } from '../../kernel/subgraph.ts';
+import { LEADER_LOCK } from '../../kernel/leadership.ts';
 import type { Viewer } from '../../kernel/viewer.ts';
 import { silentLogger } from '@rookery/wire/log.ts';
 import { randomUUID } from 'node:crypto';
@@ -199,6 +200,39 @@ describe('the health of the fleet', () => {
       data: { fleetHealthChanged: { fleetHealth: { state: expect.any(String), heardHosts: null, replicas: null } } },
     });
     await changes.return?.();
+  });
+
+  test('is that of this process as soon as it answers', async () => {
+    expect(await health()).toMatchObject({ state: 'OBSERVING' });
+  });
+
+  test('is unknown when nobody has looked for some time, by the database’s clock', async () => {
+    const url = await createTestDatabase();
+    const before = await startTestControl({}, url);
+    await before[Symbol.asyncDispose]();
+    const other = new pg.Client({ connectionString: url });
+    await other.connect();
+    // Somebody else leads, and does not judge.
+    await other.query('select pg_advisory_lock($1)', [LEADER_LOCK]);
+    await using standby = await startTestControl({}, url);
+    const seen = (ageMs: number, state: string) =>
+      other.query(`update fleet_health set checked_at = now() - $1 * interval '1 ms', state = $2, reason = null`, [
+        ageMs,
+        state,
+      ]);
+    const read = () => standby.fleet.services.health.read(newAdmin());
+    await seen(0, 'NORMAL');
+    expect(await read()).toMatchObject({ state: 'NORMAL' });
+    await seen(60_000, 'NORMAL');
+    const stale = await read();
+    expect(stale).toMatchObject({ state: 'UNKNOWN', reason: null, since: stale?.checkedAt });
+    const { subgraph } = standby.fleet;
+    const document = parse('{ fleetHealth { state reason message } }');
+    const answer = await executeOnSubgraph(subgraph, { document }, {}, async () => newAdmin(), silentLogger());
+    expect(answer).toEqual({
+      data: { fleetHealth: { state: 'UNKNOWN', reason: null, message: expect.stringMatching(/^Nobody has looked/) } },
+    });
+    await other.end();
   });
 
   test('names the loop that failed, and why', async () => {

@@ -17,6 +17,8 @@ export interface MonitorStore {
   evidence(leaseMs: number): Promise<Evidence & { readonly now: Date; readonly cutoff: Date }>;
   silence(term: Term, cutoff: Date, quota: number): Promise<number>;
   markMissing(term: Term): Promise<number>;
+  /** Online hosts that have missing sandboxes are asked for everything they have. */
+  askAgain(term: Term): Promise<number>;
   /** Leases that are dated in the future, because a clock was put back, are dated now. */
   clampLeases(term: Term): Promise<void>;
   publish(term: Term, verdict: Verdict, evidence: Evidence): Promise<void>;
@@ -80,6 +82,7 @@ export class HostMonitor {
       const hosts =
         verdict.quota > 0 && evidence.silent > 0 ? await store.silence(term, evidence.cutoff, verdict.quota) : 0;
       await store.markMissing(term);
+      await store.askAgain(term);
       if (hosts > 0) log.warn({ hosts, state: verdict.state }, 'hosts are silent and count as unreachable');
       return hosts;
     } catch (error) {

@@ -53,7 +53,19 @@ export const SLOW_SHARE_PER_PASS = 0.01;
  */
 export const TOGETHER_LEASES = 4;
 
-/** Hosts, counted by what their leases say; deleted ones and those that never joined are not among them. */
+/** How often the monitor looks at the fleet, in ms. Longer hides a silent host for longer, shorter counts the leases more often. */
+export const monitorPeriod = (leaseMs: number): number => Math.max(250, Math.min(5_000, leaseMs / 6));
+
+/** Periods without a pass after which a verdict says nothing any more: one may fail, one may be late. */
+const STALE_PERIODS = 3;
+
+/** A verdict counts for this long at least, in ms, where leases are short; less takes a busy machine for one without a judge. */
+const MIN_STALE_MS = 5_000;
+
+/** Age from which on a verdict is no knowledge, in ms: nobody judges. */
+export const staleAfter = (leaseMs: number): number => Math.max(MIN_STALE_MS, STALE_PERIODS * monitorPeriod(leaseMs));
+
+/** Hosts, counted by what their leases say; deleted ones, those that have left and those that never joined are not among them. */
 export interface Evidence {
   /** Online and heard within a lease. */
   readonly heard: number;

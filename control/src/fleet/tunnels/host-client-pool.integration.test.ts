@@ -18,22 +18,31 @@ describe('a pool of host clients', () => {
   let pool: HostClientPool;
   let agent: WebSocket;
   let lost: string[];
+  let lostGenerations: number[];
   let generation: number;
   let overtaken: OvertakenTunnel[];
   /** What is decided about the next that dials. */
   let admit: HostClientPoolDeps['admit'];
+  /** How many losses cannot be written down from now on. */
+  let failures: number;
 
   beforeEach(async () => {
     lost = [];
+    lostGenerations = [];
     generation = 0;
     overtaken = [];
+    failures = 0;
     admit = async () => ({ kind: 'ADMITTED', generation: ++generation });
     pool = new HostClientPool({
       log: silentLogger(),
       replicaId: 'this one',
       admit: (...asked) => admit(...asked),
       onReady: async () => 'READY',
-      onLost: async (hostId) => void lost.push(hostId),
+      onLost: async (hostId, ofGeneration) => {
+        if (failures-- > 0) throw new Error('the database is away');
+        lost.push(hostId);
+        lostGenerations.push(ofGeneration);
+      },
       check: async () => ({ corrected: 0, overtaken }),
       peers: { find: async () => undefined, ask: async () => ({ kind: 'SILENT' }), evict: () => {} },
       askDeadlineMs: 200,
@@ -132,6 +141,25 @@ describe('a pool of host clients', () => {
     const codes = (await Promise.all([first, once(second, 'close')])).map(([code]) => code as number);
     expect(codes).toEqual([CloseCode.SecondAgent, CloseCode.SecondAgent]);
     expect(pool.get('host')).toBeUndefined();
+  });
+
+  it('writes down later that a tunnel has closed when it could not at once, also at its end', async () => {
+    const other = await dial('other');
+    failures = 1;
+    pool.evict('host', CloseCode.ServiceRestart, 'closed');
+    await vi.waitFor(() => expect(failures).toBe(0));
+    expect(lost).toEqual([]);
+    expect(await pool.check()).toBe(1);
+    expect([lost, lostGenerations]).toEqual([['host'], [1]]);
+    // Once is enough.
+    expect(await pool.check()).toBe(0);
+    expect(lost).toEqual(['host']);
+
+    agent = await dial('host');
+    failures = 1;
+    await pool[Symbol.asyncDispose]();
+    expect(lost.slice(1).sort()).toEqual(['host', 'other']);
+    other.terminate();
   });
 
   it.each([

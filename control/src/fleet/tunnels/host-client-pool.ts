@@ -71,6 +71,8 @@ export class HostClientPool implements AsyncDisposable {
   readonly #tunnels = new Map<string, Tunnel>();
   /** Admissions that are being decided here; those of one host one after the other. */
   readonly #admissions = new Map<string, Promise<void>>();
+  /** Losses that could not be written down, each the newest of its host; the books have these tunnels still. */
+  readonly #losses = new Map<string, number>();
   #disposed = false;
 
   constructor(deps: HostClientPoolDeps) {
@@ -135,12 +137,14 @@ export class HostClientPool implements AsyncDisposable {
   }
 
   /**
-   * Compares the tunnels here with the books, after which this process uses none that was overtaken.
+   * Compares the tunnels here with the books, after which this process uses none that was overtaken. What
+   * could not be written down before is written first.
    *
    * @returns how many were not as the books had it.
    */
   async check(): Promise<number> {
-    return this.#check([...this.#tunnels]);
+    const written = await this.#writeLosses();
+    return written + (await this.#check([...this.#tunnels]));
   }
 
   async #check(tunnels: readonly [string, Tunnel][]): Promise<number> {
@@ -167,7 +171,7 @@ export class HostClientPool implements AsyncDisposable {
     }
     const { generation } = admission;
     if (this.#disposed) end(socket, client, CloseCode.ServiceRestart, 'control restarts');
-    if (socket.readyState !== socket.OPEN) return this.#deps.onLost(hostId, generation);
+    if (socket.readyState !== socket.OPEN) return void (await this.#lose(hostId, generation));
     const previous = this.#tunnels.get(hostId);
     const checkedAt = performance.now();
     const tunnel: Tunnel = { generation, client, socket, proven: false, checkedAt, host: new HostClient(client) };
@@ -198,11 +202,32 @@ export class HostClientPool implements AsyncDisposable {
   #drop(hostId: string, { generation }: Tunnel): void {
     if (this.#tunnels.get(hostId)?.generation !== generation) return;
     this.#tunnels.delete(hostId);
-    const log = this.#deps.log.child({ hostId });
-    log.info('tunnel closed');
-    this.#deps
-      .onLost(hostId, generation)
-      .catch((err: unknown) => log.error({ err }, 'a closed tunnel could not be recorded'));
+    this.#deps.log.info({ hostId }, 'tunnel closed');
+    void this.#lose(hostId, generation);
+  }
+
+  /** Writes down that a tunnel is gone, sooner or later: its host would count as reachable until its agent dials again. */
+  async #lose(hostId: string, generation: number): Promise<boolean> {
+    try {
+      await this.#deps.onLost(hostId, generation);
+      return true;
+    } catch (err) {
+      this.#deps.log.error({ hostId, err }, 'a closed tunnel could not be recorded; it is tried again');
+      // The books heed none but the newest, so that one that comes late says nothing of a tunnel that came after it.
+      this.#losses.set(hostId, Math.max(generation, this.#losses.get(hostId) ?? 0));
+      return false;
+    }
+  }
+
+  /** Up to the first that fails again, which goes to the end of the queue: an outage is not asked about host by host. */
+  async #writeLosses(): Promise<number> {
+    let written = 0;
+    for (const [hostId, generation] of [...this.#losses]) {
+      this.#losses.delete(hostId);
+      if (!(await this.#lose(hostId, generation))) break;
+      written++;
+    }
+    return written;
   }
 
   async #prove(hostId: string, tunnel: Tunnel, log: Logger): Promise<void> {
@@ -220,9 +245,10 @@ export class HostClientPool implements AsyncDisposable {
         .welcome(PROOF_DEADLINE_MS)
         .catch((err: unknown) => log.info({ err }, 'a welcome did not get through'));
       // It may have closed while this was being written down, and the loss recorded first.
-      if (!isCurrent()) await this.#deps.onLost(hostId, tunnel.generation);
+      if (!isCurrent()) await this.#lose(hostId, tunnel.generation);
     } catch (err) {
-      if (!isCurrent()) return;
+      // It may have been written down as ready all the same, after its loss.
+      if (!isCurrent()) return void (tunnel.proven && (await this.#lose(hostId, tunnel.generation)));
       log.warn({ err }, 'the tunnel does not work; closing it so that the agent dials again');
       this.#close(hostId, tunnel, CloseCode.ServiceRestart, 'tunnel check failed');
     }
@@ -233,8 +259,11 @@ export class HostClientPool implements AsyncDisposable {
     const tunnels = [...this.#tunnels];
     this.#tunnels.clear();
     for (const [, { client, socket }] of tunnels) end(socket, client, CloseCode.ServiceRestart, 'control restarts');
-    for (const [hostId, { generation }] of tunnels) await this.#deps.onLost(hostId, generation);
+    for (const [hostId, { generation }] of tunnels) this.#losses.set(hostId, generation);
+    await this.#writeLosses();
     await Promise.all(this.#admissions.values());
+    // What cannot be written now either is left to whoever clears up after dead processes.
+    await this.#writeLosses();
   }
 }
 

@@ -12,8 +12,8 @@ export type Health = HealthFieldsFragment;
  */
 export const UNKNOWN_AFTER_MS = 45_000;
 
-/** What is known now: a state, or that nothing is. */
-export type HealthState = FleetState | 'UNKNOWN';
+/** What is known now: a state, or that nothing is. The server says so too, when nobody has looked for some time. */
+export type HealthState = FleetState;
 
 export interface HealthWords {
   readonly label: string;

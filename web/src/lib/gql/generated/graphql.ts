@@ -182,12 +182,13 @@ export type FleetHealthReason =
   | 'LEADER_CHANGED'
   | 'MASS_SILENCE';
 
-/** OBSERVING: control listens for a full lease before it declares anyone lost. SLOWED: many hosts are silent, and are declared lost a few at a time. FROZEN: so many are silent that the fault is probably control’s own, and nobody is declared lost. */
+/** OBSERVING: control listens for a full lease before it declares anyone lost. SLOWED: many hosts are silent, and are declared lost a few at a time. FROZEN: so many are silent that the fault is probably control’s own, and nobody is declared lost. UNKNOWN: nobody has looked at the fleet for some time, and nobody is declared lost. */
 export type FleetState =
   | 'FROZEN'
   | 'NORMAL'
   | 'OBSERVING'
-  | 'SLOWED';
+  | 'SLOWED'
+  | 'UNKNOWN';
 
 export type HostConditionType =
   | 'BYOC_DISABLED'
