@@ -286,6 +286,12 @@ export const operations: fc.Arbitrary<Operation[]> = fc.array(
         return (kept) => kept.books.markMissing(termOf(kept, at));
       }),
     },
+    {
+      weight: 3,
+      arbitrary: operation(judge, function askAgain(at) {
+        return (kept) => kept.books.askAgain(termOf(kept, at));
+      }),
+    },
     operation(judge, function clampLeases(at) {
       return (kept) => kept.books.clampLeases(termOf(kept, at));
     }),

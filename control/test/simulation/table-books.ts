@@ -55,7 +55,7 @@ export class TableBooks extends SandboxTables implements FleetBooks, AsyncDispos
     this.#creation = new SandboxCreation({ database, events, placements });
     this.#presence = new HostPresence({ database, events });
     this.#heartbeats = new Heartbeats({ database, presence: this.#presence, log });
-    this.#health = new FleetHealthService({ database, events });
+    this.#health = new FleetHealthService({ database, events, leaseMs: 90_000 });
   }
 
   async newTerm(): Promise<Term> {
@@ -139,6 +139,10 @@ export class TableBooks extends SandboxTables implements FleetBooks, AsyncDispos
 
   silence(term: Term, cutoff: Date, quota: number): Promise<number> {
     return this.#presence.silence(term, cutoff, quota);
+  }
+
+  askAgain(term: Term): Promise<number> {
+    return this.#presence.askAgain(term);
   }
 
   markMissing(term: Term): Promise<number> {
