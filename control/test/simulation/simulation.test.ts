@@ -1,32 +1,10 @@
-import { expect, test } from 'vitest';
-import { VirtualTime } from './virtual-time.ts';
-import { World } from './world.ts';
+import { test } from 'vitest';
+import { runSeeds, seedsOf } from './seeds.ts';
 
-const SEEDS = Number(process.env['SEEDS'] ?? 500);
-const ONE_SEED = process.env['SEED'];
+const seeds = seedsOf('FIRST');
 
-/** Few hosts show the same faults sooner; every tenth fleet is a large one. */
-const hostsOf = (seed: number): number => (seed % 10 === 0 ? 50 : 3 + (seed % 9));
-
-async function run(seed: number): Promise<World> {
-  using time = new VirtualTime();
-  const world = new World(time, seed, hostsOf(seed));
-  await world.run(6 * 60_000, 4 * 60_000);
-  return world;
-}
-
-test(`whatever breaks, the books tell the truth (${ONE_SEED ? `seed ${ONE_SEED}` : `${SEEDS} seeds`})`, async () => {
-  const seeds = ONE_SEED ? [Number(ONE_SEED)] : Array.from({ length: SEEDS }, (_, index) => index + 1);
-  const totals: Record<string, number> = {};
-  const failed: string[] = [];
-  let steps = 0;
-  for (const seed of seeds) {
-    const world = await run(seed);
-    steps += world.time.steps;
-    for (const [what, count] of Object.entries(world.counts)) totals[what] = (totals[what] ?? 0) + count;
-    if (world.violations.length > 0) failed.push(`SEED=${seed} ${world.violations.slice(0, 3).join('\n   ')}`);
-    if (failed.length >= 5) break;
-  }
-  if (process.env['SIMULATION_STATS']) console.log(steps, totals);
-  expect(failed, 'each again by SEED=<number> npx vitest run --project unit control/test/simulation').toEqual([]);
-}, 600_000);
+test(
+  `whatever breaks, the books tell the truth (seeds ${seeds[0] ?? 'none'}–${seeds.at(-1) ?? 'none'})`,
+  () => runSeeds(seeds),
+  600_000,
+);

@@ -109,7 +109,7 @@ describe('draining a host', () => {
       ...running(spec.id, generation),
       status: spec.id === stuck.id ? 'RUNNING' : spec.desiredState,
     });
-    await drain({ deadlineSeconds: 1 });
+    await drain({ deadlineSeconds: 5 });
     await progresses({ state: 'FAILED', total: 2, done: 1, failed: 1 });
     expect(await fleet.services.drains.remaining((await latest()) as HostDrainRow)).toEqual([stuck.id]);
     expect((await fleet.sandbox(quick.id)).status).toBe('PAUSED');
