@@ -162,12 +162,8 @@ export interface TunnelExtra {
   readonly onAsked: () => void;
 }
 
-/**
- * The graphql-ws server that control talks to through the tunnel.
- *
- * @param onAsked called when control asks something through any tunnel.
- */
-export function agentServer(root: AgentRoot, log: Logger, onAsked: () => void = () => {}): Server<TunnelExtra> {
+/** The graphql-ws server that control talks to through the tunnel. */
+export function agentServer(root: AgentRoot, log: Logger): Server<TunnelExtra> {
   const guarded = guardedSocketOptions(sharedDocuments(), log, () => ({}));
   return makeServer({
     ...guarded,
@@ -176,7 +172,6 @@ export function agentServer(root: AgentRoot, log: Logger, onAsked: () => void = 
     subscribe,
     // No check of who is there: we have dialled, and TLS has said whom.
     async onSubscribe(socket, id, payload) {
-      onAsked();
       (socket.extra as TunnelExtra).onAsked();
       const args = await guarded.onSubscribe?.(socket as never, id, payload);
       return args && 'document' in args ? { ...args, rootValue: root } : args;
