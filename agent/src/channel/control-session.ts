@@ -1,9 +1,9 @@
+import { ClientSocket } from '@rookery/wire/client-socket.ts';
 import { CloseCode } from '@rookery/wire/close-codes.ts';
 import { AgentEndpoint } from '@rookery/wire/endpoints.ts';
 import { MAX_MESSAGE_BYTES } from '@rookery/wire/graphql-socket.ts';
 import type { FormattedExecutionResult } from 'graphql';
 import { createClient, type Client } from 'graphql-ws';
-import { WebSocket, type ClientOptions } from 'ws';
 
 /** How long control may take to answer one operation, in ms; then the socket counts as dead. */
 export const ANSWER_DEADLINE_MS = 10_000;
@@ -99,13 +99,13 @@ export class ControlSession {
   }
 }
 
-class BoundedWebSocket extends WebSocket {
+class BoundedWebSocket extends ClientSocket {
   constructor(url: string, protocols?: string | string[]) {
     super(url, protocols, {
       maxPayload: MAX_MESSAGE_BYTES,
       perMessageDeflate: false,
       handshakeTimeout: ANSWER_DEADLINE_MS,
-    } satisfies ClientOptions);
+    });
   }
 }
 

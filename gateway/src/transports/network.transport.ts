@@ -1,3 +1,4 @@
+import { ClientSocket } from '@rookery/wire/client-socket.ts';
 import { GATEWAY_SECRET_HEADER, subgraphPath } from '@rookery/wire/endpoints.ts';
 import { RookeryError } from '@rookery/wire/errors.ts';
 import { mapIterator, PushIterator } from '@rookery/wire/push-iterator.ts';
@@ -5,7 +6,6 @@ import { ReceiveWindow, type WindowExtensions } from '@rookery/wire/stream-windo
 import { print, type DocumentNode, type FormattedExecutionResult } from 'graphql';
 import { createClient, type Client } from 'graphql-ws';
 import { randomUUID } from 'node:crypto';
-import { WebSocket } from 'ws';
 import type { SubgraphRequest, SubgraphResponse, SubgraphTransport } from './transport.ts';
 
 /** How long control may take for a query or mutation, in ms. Above the longest command (240 s) plus a sandbox's start. */
@@ -40,7 +40,7 @@ export function networkTransport(controlUrl: string, secret: string): SubgraphTr
   const clientOf = (subgraph: string): Client => {
     const known = clients.get(subgraph);
     if (known) return known;
-    class GatewaySocket extends WebSocket {
+    class GatewaySocket extends ClientSocket {
       constructor(url: string, protocols: string) {
         super(url, protocols, { headers });
       }

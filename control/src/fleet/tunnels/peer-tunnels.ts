@@ -1,8 +1,8 @@
+import { ClientSocket } from '@rookery/wire/client-socket.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { MAX_MESSAGE_BYTES } from '@rookery/wire/graphql-socket.ts';
 import { createClient, type Client } from 'graphql-ws';
 import { sql } from 'kysely';
-import { WebSocket, type ClientOptions } from 'ws';
 import { REPLICA_DEAD_AFTER_MS } from '../../kernel/replica.ts';
 import type { SigningKeys } from '../../kernel/signing-keys.ts';
 import type { FleetDatabase } from '../tables.ts';
@@ -128,11 +128,11 @@ export class PeerTunnels implements AsyncDisposable {
   }
 
   #dial(hostId: string, address: string, token: string, onClosed: () => void): Link {
-    class PeerSocket extends WebSocket {
+    class PeerSocket extends ClientSocket {
       constructor(url: string, protocols: string) {
         const headers = { authorization: `Bearer ${token}` };
         const bounds = { maxPayload: MAX_MESSAGE_BYTES, perMessageDeflate: false, handshakeTimeout: DIAL_DEADLINE_MS };
-        super(url, protocols, { headers, ...bounds } satisfies ClientOptions);
+        super(url, protocols, { headers, ...bounds });
       }
     }
     let pong: NodeJS.Timeout | undefined;
