@@ -3,6 +3,7 @@ import { sql } from 'kysely';
 import DataLoader from 'dataloader';
 import { LRUCache } from 'lru-cache';
 import { RookeryError } from '@rookery/wire/errors.ts';
+import { together } from '../../kernel/batching.ts';
 import type { HostPresence } from '../hosts/host-presence.service.ts';
 import type { HostSpecs, HostUsage } from '../hosts/host.specs.ts';
 import type { FleetDatabase } from '../tables.ts';
@@ -25,6 +26,9 @@ export interface BeatAnswer {
 
 /** Longest a beat waits for company before it is written, in ms. Longer makes fewer statements and later answers. */
 const BATCH_WINDOW_MS = 10;
+
+/** Hosts whose news or description is looked up by one statement. */
+const HOSTS_TOGETHER = 200;
 
 /** Beats in one statement. */
 const BATCH_SIZE = 2_000;
@@ -59,7 +63,10 @@ export class Heartbeats {
   readonly #described = new LRUCache<string, { said: string; at: number }>({ max: DESCRIPTIONS_KEPT });
 
   /** One statement for hosts that report together, as they do after a restart. */
-  readonly #epochs = new DataLoader((hostIds: readonly string[]) => this.#newestEpochs(hostIds), { cache: false });
+  readonly #epochs = new DataLoader(
+    (hostIds: readonly string[]) => this.#newestEpochs(hostIds),
+    together(HOSTS_TOGETHER),
+  );
 
   constructor(deps: HeartbeatsDeps) {
     this.#deps = deps;

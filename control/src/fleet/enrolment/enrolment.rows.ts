@@ -1,8 +1,13 @@
 import { endOfTunnels } from '../tunnels/tunnel.books.ts';
-import type { Selectable } from 'kysely';
+import DataLoader from 'dataloader';
+import { sql, type Selectable } from 'kysely';
+import { together } from '../../kernel/batching.ts';
 import { observeHost } from '../hosts/host-lifecycle.state.ts';
 import { specsToColumns, type HostSpecs } from '../hosts/host.specs.ts';
-import type { FleetTables, FleetTransaction, HostRow } from '../tables.ts';
+import type { FleetDatabase, FleetTables, FleetTransaction, HostRow } from '../tables.ts';
+
+/** Hosts whose credentials are looked up by one statement. */
+const HOSTS_TOGETHER = 200;
 
 /** A machine as it describes itself, and where its request came from. */
 export interface Machine {
@@ -42,6 +47,31 @@ export async function bindToken(tx: FleetTransaction, hash: string, jkt: string,
     .executeTakeFirst();
   return numUpdatedRows === 1n;
 }
+
+/**
+ * What a use of credentials is decided by, for the hash of the refresh token that they were issued beside: the token,
+ * its host, and the identity that the host has now.
+ */
+export const useLoader = (database: FleetDatabase) =>
+  new DataLoader(async (hashes: readonly string[]) => {
+    const rows = await database.query
+      .selectFrom('HostIdentity')
+      .innerJoin('Host', 'Host.id', 'HostIdentity.hostId')
+      .innerJoin('RefreshToken', 'RefreshToken.hostId', 'HostIdentity.hostId')
+      .selectAll('HostIdentity')
+      .select([
+        'Host.deletedAt',
+        'Host.quarantinedAt',
+        'RefreshToken.hash as tokenHash',
+        'RefreshToken.familyId as tokenFamilyId',
+        'RefreshToken.parentHash',
+        'RefreshToken.expiresAt',
+      ])
+      .where('RefreshToken.hash', '=', sql<string>`any(${[...hashes]}::text[])`)
+      .execute();
+    const byHash = new Map(rows.map((row) => [row.tokenHash, row]));
+    return hashes.map((hash) => byHash.get(hash));
+  }, together(HOSTS_TOGETHER));
 
 type Identity = Omit<IdentityRow, 'hostId' | 'createdAt'>;
 

@@ -29,6 +29,7 @@ import {
   saveIdentity,
   seen,
   touchHost,
+  useLoader,
   type IdentityRow,
   type Machine,
 } from './enrolment.rows.ts';
@@ -77,8 +78,11 @@ export interface EnrolmentDeps {
 export class Enrolment {
   readonly #deps: EnrolmentDeps;
 
+  readonly #uses: ReturnType<typeof useLoader>;
+
   constructor(deps: EnrolmentDeps) {
     this.#deps = deps;
+    this.#uses = useLoader(deps.database);
   }
 
   /**
@@ -249,30 +253,15 @@ export class Enrolment {
     const claims = accessToken ? await this.#deps.issuer.read(accessToken) : undefined;
     if (!claims) return undefined;
     const { hostId, jkt, refreshHash, until } = claims;
-    const { query } = this.#deps.database;
-    const facts = await query
-      .selectFrom('HostIdentity')
-      .innerJoin('Host', 'Host.id', 'HostIdentity.hostId')
-      .innerJoin('RefreshToken', 'RefreshToken.hostId', 'HostIdentity.hostId')
-      .selectAll('HostIdentity')
-      .select([
-        'Host.deletedAt',
-        'Host.quarantinedAt',
-        'RefreshToken.familyId as tokenFamilyId',
-        'RefreshToken.parentHash',
-        'RefreshToken.expiresAt',
-      ])
-      .where('HostIdentity.hostId', '=', hostId)
-      .where('RefreshToken.hash', '=', refreshHash)
-      .executeTakeFirst();
-    if (!facts) return undefined;
+    const facts = await this.#uses.load(refreshHash);
+    if (facts?.hostId !== hostId) return undefined;
     const { tokenFamilyId, parentHash, expiresAt, ...identity } = facts;
     const token = { hash: refreshHash, familyId: tokenFamilyId, parentHash, expiresAt };
     const use = decideUse({ token, host: facts, identity }, jkt);
     if (use.kind === 'REJECT') return undefined;
     if (use.changes) {
       // Conditional on what was read: two first uses at once of tokens issued side by side let one win.
-      const { numUpdatedRows } = await query
+      const { numUpdatedRows } = await this.#deps.database.query
         .updateTable('HostIdentity')
         .set(use.changes)
         .where('hostId', '=', hostId)

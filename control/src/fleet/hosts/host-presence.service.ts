@@ -1,4 +1,6 @@
+import DataLoader from 'dataloader';
 import { sql } from 'kysely';
+import { together } from '../../kernel/batching.ts';
 import { HOST_LOST_REASON, STATUSES_THAT_GO_MISSING } from '../sandboxes/sandbox.state.ts';
 import { TOGETHER_LEASES, type Evidence } from '../monitor/monitor.state.ts';
 import type { Term } from '../../kernel/leadership.ts';
@@ -8,10 +10,14 @@ import { specsToColumns, type HostSpecs } from './host.specs.ts';
 /** Rows declared lost or back in one transaction; more holds more row locks at once and blocks the process for longer while their events are made. */
 const BATCH = 500;
 
+/** Hosts that are read by one statement. */
+const READ_TOGETHER = 200;
+
 /** How the fleet learns that hosts come, go and change: the writes behind heartbeats and the monitor. */
 export class HostPresence {
   readonly #database: FleetDatabase;
   readonly #events: FleetEvents;
+  readonly #rows = new DataLoader((ids: readonly string[]) => this.#read(ids), together(READ_TOGETHER));
 
   constructor(deps: { database: FleetDatabase; events: FleetEvents }) {
     this.#database = deps.database;
@@ -21,9 +27,12 @@ export class HostPresence {
   /** Writes down what an agent says of its machine; nothing when it is what we know. */
   async describe(hostId: string, specs: HostSpecs): Promise<void> {
     const fields = specsToColumns(specs);
-    await this.#update(hostId, 'host.described', (host) =>
-      Object.entries(fields).some(([field, value]) => !same(value, host[field as keyof HostRow])) ? fields : {},
-    );
+    const isNews = (host: HostRow): boolean =>
+      Object.entries(fields).some(([field, value]) => !same(value, host[field as keyof HostRow]));
+    // Without its lock: a whole fleet that returns has hardly ever changed.
+    const known = await this.#rows.load(hostId);
+    if (!known || !isNews(known)) return;
+    await this.#update(hostId, 'host.described', (host) => (isNews(host) ? fields : {}));
   }
 
   /**
@@ -243,6 +252,16 @@ export class HostPresence {
         return leases.length;
       }),
     );
+  }
+
+  async #read(ids: readonly string[]): Promise<(HostRow | undefined)[]> {
+    const hosts = await this.#database.query
+      .selectFrom('Host')
+      .selectAll()
+      .where('id', '=', sql<string>`any(${[...ids]}::uuid[])`)
+      .execute();
+    const byId = new Map(hosts.map((host) => [host.id, host]));
+    return ids.map((id) => byId.get(id));
   }
 
   /** @returns whether there is such a host. */

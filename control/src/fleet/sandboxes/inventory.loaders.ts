@@ -1,5 +1,6 @@
 import DataLoader from 'dataloader';
 import { sql } from 'kysely';
+import { together } from '../../kernel/batching.ts';
 import type { FleetDatabase } from '../tables.ts';
 import type { OrphanSighting } from './orphan.state.ts';
 import type { SandboxBook } from './reconcile.ts';
@@ -9,9 +10,6 @@ import type { SandboxBook } from './reconcile.ts';
  * while their rows are made.
  */
 const HOSTS_TOGETHER = 100;
-
-/** Longest that an inventory waits for others to be read with, in ms. */
-const WINDOW_MS = 2;
 
 /** What is read of a sandbox's row to compare it: all that its lifecycle knows of, and nothing that is only shown. */
 const BOOK_COLUMNS = [
@@ -58,11 +56,10 @@ export class InventoryLoaders {
 
   constructor(database: FleetDatabase) {
     this.#database = database;
-    const together = { cache: false, maxBatchSize: HOSTS_TOGETHER, batchScheduleFn: soon } as const;
-    this.epochs = new DataLoader((asked) => this.#takeEpochs(asked), together);
-    this.digests = new DataLoader((asked) => this.#keepDigests(asked), together);
-    this.books = new DataLoader((asked) => this.#readBooks(asked), together);
-    this.orphans = new DataLoader((hostIds) => this.#readOrphans(hostIds), together);
+    this.epochs = new DataLoader((asked) => this.#takeEpochs(asked), together(HOSTS_TOGETHER));
+    this.digests = new DataLoader((asked) => this.#keepDigests(asked), together(HOSTS_TOGETHER));
+    this.books = new DataLoader((asked) => this.#readBooks(asked), together(HOSTS_TOGETHER));
+    this.orphans = new DataLoader((hostIds) => this.#readOrphans(hostIds), together(HOSTS_TOGETHER));
   }
 
   async #takeEpochs(asked: readonly EpochOf[]): Promise<boolean[]> {
@@ -169,7 +166,3 @@ const unnested = (asked: readonly (EpochOf & { digest?: string })[]) => sql`unne
   ${asked.map(({ hostId }) => hostId)}::uuid[], ${asked.map(({ epoch }) => epoch)}::bigint[],
   ${asked.map(({ digest }) => digest ?? null)}::text[]
 ) as asked (host_id, epoch, digest)`;
-
-function soon(dispatch: () => void): void {
-  setTimeout(dispatch, WINDOW_MS);
-}

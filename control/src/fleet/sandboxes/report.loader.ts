@@ -1,4 +1,5 @@
 import DataLoader from 'dataloader';
+import { together } from '../../kernel/batching.ts';
 import type { Change } from '../../kernel/events/event-log.ts';
 import { eventType } from '../placement/failover.ts';
 import type { FleetEvents, FleetTransaction, SandboxRow } from '../tables.ts';
@@ -20,27 +21,21 @@ const ROWS_TOGETHER = 250;
 /** Hosts whose reports are taken together. */
 const HOSTS_TOGETHER = 100;
 
-/** Longest that reports wait for those of other hosts, in ms. */
-const WINDOW_MS = 2;
-
 /**
  * Writes down what hosts say of sandboxes that have started before and have not failed: such changes say nothing about
  * the host. Those of many hosts that come together are written together.
  */
 export function reportsLoader(events: FleetEvents): DataLoader<HostReports, void> {
-  return new DataLoader(
-    async (batch) => {
-      const results: (void | Error)[] = [];
-      for (const round of rounds(batch)) {
-        // A host whose reports cannot be written must not cost the others theirs.
-        const failure = await takeTogether(events, round).catch(() => 'again' as const);
-        for (const { index, host } of round)
-          results[index] = failure === 'again' ? await takeOf(events, host).catch((error: Error) => error) : undefined;
-      }
-      return results;
-    },
-    { cache: false, maxBatchSize: HOSTS_TOGETHER, batchScheduleFn: (dispatch) => void setTimeout(dispatch, WINDOW_MS) },
-  );
+  return new DataLoader(async (batch) => {
+    const results: (void | Error)[] = [];
+    for (const round of rounds(batch)) {
+      // A host whose reports cannot be written must not cost the others theirs.
+      const failure = await takeTogether(events, round).catch(() => 'again' as const);
+      for (const { index, host } of round)
+        results[index] = failure === 'again' ? await takeOf(events, host).catch((error: Error) => error) : undefined;
+    }
+    return results;
+  }, together(HOSTS_TOGETHER));
 }
 
 interface Numbered {

@@ -2,7 +2,7 @@ import { silentLogger } from '@rookery/wire/log.ts';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decideAdmission, TunnelAdmission, type Answer, type Newcomer } from './admission.ts';
-import type { TunnelFacts } from './tunnel.books.ts';
+import type { TunnelFacts } from './tunnel.rows.ts';
 
 const answered = (instance: string): Answer => ({ kind: 'ANSWERED', instance, bootId: 'boot' });
 const connected = { holder: 'replica', instance: 'a', quarantinedAt: null };

@@ -1,7 +1,8 @@
 import type { Logger } from '@rookery/wire/log.ts';
 import type { Machine } from '../enrolment/enrolment.rows.ts';
 import type { Enrolment } from '../enrolment/enrolment.service.ts';
-import type { Claimant, TunnelBooks, TunnelFacts } from './tunnel.books.ts';
+import type { Claimant, TunnelBooks } from './tunnel.books.ts';
+import type { TunnelFacts } from './tunnel.rows.ts';
 
 /** An agent process that has dialled a tunnel. */
 export type Newcomer = Claimant & Machine & { readonly familyId: string };

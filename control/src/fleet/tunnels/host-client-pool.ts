@@ -23,6 +23,9 @@ const ASK_DEADLINE_MS = 10_000;
 /** For how long a tunnel that was compared with the books is used without looking again, in ms; the periodic pass does it more often. */
 const CHECKED_FOR_MS = 6_000;
 
+/** Losses that are written down at a time. */
+const LOSSES_TOGETHER = 200;
+
 /** How long an agent may take to answer our close frame before its socket is cut, in ms. */
 const CLOSE_DEADLINE_MS = 1_000;
 
@@ -219,13 +222,16 @@ export class HostClientPool implements AsyncDisposable {
     }
   }
 
-  /** Up to the first that fails again, which goes to the end of the queue: an outage is not asked about host by host. */
+  /** Up to where it fails again; the rest waits for the next time: an outage is not asked about host by host. */
   async #writeLosses(): Promise<number> {
     let written = 0;
-    for (const [hostId, generation] of [...this.#losses]) {
-      this.#losses.delete(hostId);
-      if (!(await this.#lose(hostId, generation))) break;
-      written++;
+    const losses = [...this.#losses];
+    for (let start = 0; start < losses.length; start += LOSSES_TOGETHER) {
+      const together = losses.slice(start, start + LOSSES_TOGETHER);
+      for (const [hostId] of together) this.#losses.delete(hostId);
+      const outcomes = await Promise.all(together.map(([hostId, generation]) => this.#lose(hostId, generation)));
+      written += outcomes.filter(Boolean).length;
+      if (outcomes.includes(false)) break;
     }
     return written;
   }

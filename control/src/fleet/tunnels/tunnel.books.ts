@@ -1,6 +1,15 @@
 import { sql } from 'kysely';
 import type { Term } from '../../kernel/leadership.ts';
-import type { FleetDatabase, FleetEvents, FleetTransaction, HostRow } from '../tables.ts';
+import type { FleetDatabase, FleetEvents, HostRow } from '../tables.ts';
+import {
+  changeFree,
+  changerOf,
+  factsLoader,
+  HOSTS_TOGETHER,
+  speakersLoader,
+  type Change,
+  type TunnelFacts,
+} from './tunnel.rows.ts';
 
 /** A tunnel as a control process holds it. */
 export interface HeldTunnel {
@@ -13,16 +22,6 @@ export interface HeldTunnel {
 /** A tunnel that is not its host's any more, and what has taken its place; a registration ends all there were. */
 export interface OvertakenTunnel extends HeldTunnel {
   readonly by: 'TUNNEL' | 'REGISTRATION' | 'QUARANTINE';
-}
-
-/** What the books say of a host's tunnel. */
-export interface TunnelFacts {
-  readonly generation: number;
-  readonly holder: string | null;
-  /** The agent process that was admitted last. */
-  readonly instance: string | null;
-  readonly address: string | null;
-  readonly quarantinedAt: Date | null;
 }
 
 /** An agent process that wants to be its host's. */
@@ -56,27 +55,22 @@ export class TunnelBooks {
   readonly #database: FleetDatabase;
   readonly #events: FleetEvents;
   readonly #replicaId: string;
+  readonly #facts: ReturnType<typeof factsLoader>;
+  readonly #speakers: ReturnType<typeof speakersLoader>;
+  readonly #change: ReturnType<typeof changerOf>;
 
   constructor(deps: { database: FleetDatabase; events: FleetEvents; replicaId: string }) {
     this.#database = deps.database;
     this.#events = deps.events;
     this.#replicaId = deps.replicaId;
+    this.#facts = factsLoader(deps.database);
+    this.#speakers = speakersLoader(deps.database);
+    this.#change = changerOf(deps.events);
   }
 
   /** Undefined when there is no such host (any more). */
-  async read(hostId: string): Promise<TunnelFacts | undefined> {
-    return this.#database.query
-      .selectFrom('Host')
-      .select([
-        'tunnelGeneration as generation',
-        'tunnelHolder as holder',
-        'tunnelInstance as instance',
-        'tunnelAddress as address',
-        'quarantinedAt',
-      ])
-      .where('id', '=', hostId)
-      .where('deletedAt', 'is', null)
-      .executeTakeFirst();
+  read(hostId: string): Promise<TunnelFacts | undefined> {
+    return this.#facts.load(hostId);
   }
 
   /**
@@ -88,18 +82,22 @@ export class TunnelBooks {
   async claim(hostId: string, seen: number, claimant: Claimant): Promise<number | undefined> {
     const { instance, address, familyId } = claimant;
     const generation = seen + 1;
-    const claimed = await this.#update(hostId, 'host.tunnel_down', async (host, tx) => {
-      if (host.tunnelGeneration !== seen || host.quarantinedAt !== null || host.leftAt !== null) return undefined;
-      if (familyId !== undefined && !(await isCurrentFamily(tx, hostId, familyId))) return undefined;
-      return {
-        tunnelGeneration: generation,
-        tunnelHolder: this.#replicaId,
-        tunnelInstance: instance,
-        tunnelAddress: address,
-        // The same agent that dials anew is reached without a gap; another one, or by another process, is to be proven.
-        tunnelReplica:
-          host.tunnelReplica === this.#replicaId && host.tunnelInstance === instance ? this.#replicaId : null,
-      };
+    const claimed = await this.#change({
+      hostId,
+      type: 'host.tunnel_down',
+      familyId,
+      decide: (host) => {
+        if (host.tunnelGeneration !== seen || host.quarantinedAt !== null || host.leftAt !== null) return undefined;
+        return {
+          tunnelGeneration: generation,
+          tunnelHolder: this.#replicaId,
+          tunnelInstance: instance,
+          tunnelAddress: address,
+          // The same agent that dials anew is reached without a gap; another one, or by another process, is to be proven.
+          tunnelReplica:
+            host.tunnelReplica === this.#replicaId && host.tunnelInstance === instance ? this.#replicaId : null,
+        };
+      },
     });
     return claimed === 'WRITTEN' ? generation : undefined;
   }
@@ -107,10 +105,14 @@ export class TunnelBooks {
   /** This process has made a round trip through the host's tunnel: it may be placed on. */
   async ready(hostId: string, generation: number): Promise<'READY' | 'OVERTAKEN' | 'GONE'> {
     let overtaken = false;
-    const outcome = await this.#update(hostId, 'host.tunnel_up', (host) => {
-      overtaken = host.tunnelGeneration !== generation;
-      const held = { tunnelHolder: this.#replicaId, tunnelReplica: this.#replicaId };
-      return overtaken || same(host, held) ? undefined : held;
+    const outcome = await this.#change({
+      hostId,
+      type: 'host.tunnel_up',
+      decide: (host) => {
+        overtaken = host.tunnelGeneration !== generation;
+        const held = { tunnelHolder: this.#replicaId, tunnelReplica: this.#replicaId };
+        return overtaken || same(host, held) ? undefined : held;
+      },
     });
     if (outcome === 'NO_HOST') return 'GONE';
     return overtaken ? 'OVERTAKEN' : 'READY';
@@ -118,9 +120,12 @@ export class TunnelBooks {
 
   /** A tunnel that this process held is gone. Nothing, when a newer one was admitted since. */
   async lost(hostId: string, generation: number): Promise<void> {
-    await this.#update(hostId, 'host.tunnel_down', (host) =>
-      host.tunnelGeneration === generation ? { tunnelHolder: null, tunnelReplica: null } : undefined,
-    );
+    await this.#change({
+      hostId,
+      type: 'host.tunnel_down',
+      decide: (host) =>
+        host.tunnelGeneration === generation ? { tunnelHolder: null, tunnelReplica: null } : undefined,
+    });
   }
 
   /**
@@ -142,13 +147,14 @@ export class TunnelBooks {
     );
     const deviations = new Map(rows.map((host) => [host.id, host]));
     const overtaken: OvertakenTunnel[] = [];
-    let corrected = 0;
+    const untrue: HeldTunnel[] = [];
     for (const tunnel of tunnels) {
       const host = deviations.get(tunnel.hostId);
-      if (!host) continue;
-      if (host.generation !== tunnel.generation) overtaken.push({ ...tunnel, by: byWhom(host) });
-      else if (tunnel.proven && (await this.ready(tunnel.hostId, tunnel.generation)) === 'READY') corrected += 1;
+      if (host && host.generation !== tunnel.generation) overtaken.push({ ...tunnel, by: byWhom(host) });
+      else if (host && tunnel.proven) untrue.push(tunnel);
     }
+    const outcomes = await Promise.all(untrue.map(({ hostId, generation }) => this.ready(hostId, generation)));
+    const corrected = outcomes.filter((outcome) => outcome === 'READY').length;
     return { corrected, overtaken };
   }
 
@@ -177,14 +183,18 @@ export class TunnelBooks {
         ]),
       )
       .execute();
-    for (const { id, ...read } of orphaned) {
-      await this.#update(
-        id,
-        'host.tunnel_down',
-        // Only that of the dead one: the host may have dialled another replica meanwhile.
-        (host) => (same(host, read) ? { tunnelHolder: null, tunnelReplica: null } : undefined),
-        (tx) => term.fence(tx),
-      );
+    const changes = orphaned.map(({ id, ...read }): Change => ({
+      hostId: id,
+      type: 'host.tunnel_down',
+      // Only that of the dead one: the host may have dialled another replica meanwhile.
+      decide: (host) => (same(host, read) ? { tunnelHolder: null, tunnelReplica: null } : undefined),
+    }));
+    for (let start = 0; start < changes.length; start += HOSTS_TOGETHER) {
+      await this.#events.transaction('control', async (tx, record) => {
+        await term.fence(tx);
+        // One that is locked is being written at this moment; the next pass looks at it again.
+        await changeFree(tx, record, changes.slice(start, start + HOSTS_TOGETHER));
+      });
     }
     return orphaned.length;
   }
@@ -195,66 +205,11 @@ export class TunnelBooks {
    * have been opened with credentials that have ended since, at another replica.
    */
   async hearing(hostId: string, instance: string, familyId: string): Promise<Hearing> {
-    const facts = await this.#database.query
-      .selectFrom('Host')
-      .innerJoin('HostIdentity', 'HostIdentity.hostId', 'Host.id')
-      .select([
-        'Host.quarantinedAt',
-        'Host.tunnelHolder',
-        'Host.tunnelInstance',
-        'HostIdentity.familyId',
-        'HostIdentity.revokedAt',
-      ])
-      .where('Host.id', '=', hostId)
-      .where('Host.deletedAt', 'is', null)
-      .executeTakeFirst();
+    const facts = await this.#speakers.load(hostId);
     if (!facts || facts.familyId !== familyId || facts.revokedAt !== null) return 'ENDED';
     if (facts.quarantinedAt) return 'QUARANTINED';
     return facts.tunnelHolder === null || facts.tunnelInstance === instance ? 'HEARD' : 'OTHER_AGENT';
   }
-
-  /** Changes a host under its lock. It is an event when placement may care. */
-  async #update(
-    hostId: string,
-    type: string,
-    change: (host: HostRow, tx: FleetTransaction) => Changes | Promise<Changes>,
-    first: (tx: FleetTransaction) => Promise<void> = async () => {},
-  ): Promise<'WRITTEN' | 'UNCHANGED' | 'NO_HOST'> {
-    return this.#events.transaction(`host:${hostId}`, async (tx, record) => {
-      await first(tx);
-      const host = await tx
-        .selectFrom('Host')
-        .selectAll()
-        .where('id', '=', hostId)
-        .where('deletedAt', 'is', null)
-        .forUpdate()
-        .executeTakeFirst();
-      if (!host) return 'NO_HOST';
-      const changes = await change(host, tx);
-      if (!changes) return 'UNCHANGED';
-      const isNews = changes.tunnelReplica !== host.tunnelReplica;
-      const row = await tx
-        .updateTable('Host')
-        .set({ ...changes, revision: host.revision + (isNews ? 1 : 0) })
-        .where('id', '=', hostId)
-        .returningAll()
-        .executeTakeFirstOrThrow();
-      if (isNews) await record([{ subject: 'HOST', change: 'UPDATED', type, row }]);
-      return 'WRITTEN';
-    });
-  }
-}
-
-type Changes = Partial<HostRow> | undefined;
-
-/** In a transaction that has locked the host: its credentials do not change meanwhile. */
-async function isCurrentFamily(tx: FleetTransaction, hostId: string, familyId: string): Promise<boolean> {
-  const identity = await tx
-    .selectFrom('HostIdentity')
-    .select(['familyId', 'revokedAt'])
-    .where('hostId', '=', hostId)
-    .executeTakeFirst();
-  return identity?.familyId === familyId && identity.revokedAt === null;
 }
 
 interface Deviation {

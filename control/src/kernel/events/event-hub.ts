@@ -137,6 +137,8 @@ export class EventHub implements AsyncDisposable {
       const woken = [...this.#waiting];
       this.#waiting.clear();
       for (const wake of woken) wake();
+      // What has come meanwhile is told of by its own notification.
+      if (page.length < PAGE) return;
     }
   }
 

@@ -1,5 +1,6 @@
 import type { Logger } from '@rookery/wire/log.ts';
 import { sql, type Kysely } from 'kysely';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database, DatabaseConnection } from '../../database/database.ts';
 import type { Actor } from '../viewer.ts';
 import type { CHANGE_KINDS, EVENT_SUBJECTS, EventTables } from './event.entity.ts';
@@ -35,6 +36,9 @@ const SEQUENCER_LOCK = 7_665_702;
 
 /** Events sequenced in one statement; more makes one long transaction out of several short ones. */
 const SEQUENCE_BATCH = 5_000;
+
+/** Time between two rounds of sequencing while events keep coming, in ms. */
+const ROUND_PACE_MS = 10;
 
 /**
  * The writing side of the event log.
@@ -82,18 +86,19 @@ export class EventLog<Tables = unknown> implements AsyncDisposable {
       this.#again = true;
       return;
     }
-    this.#sequencing = this.sequence()
-      .then(
-        () => {},
-        (err: unknown) => this.#log.warn({ err }, 'events could not be sequenced; the next round will'),
-      )
-      .finally(() => {
-        this.#sequencing = undefined;
-        if (this.#again) {
-          this.#again = false;
-          this.nudge();
-        }
-      });
+    this.#sequencing = this.#rounds();
+  }
+
+  async #rounds(): Promise<void> {
+    do {
+      this.#again = false;
+      await this.sequence().catch((err: unknown) =>
+        this.#log.warn({ err }, 'events could not be sequenced; the next round will'),
+      );
+      // What comes one by one goes together from the second round on.
+      if (this.#again) await sleep(ROUND_PACE_MS);
+    } while (this.#again);
+    this.#sequencing = undefined;
   }
 
   /**
@@ -106,7 +111,7 @@ export class EventLog<Tables = unknown> implements AsyncDisposable {
     return this.#database.transaction(async (tx) => {
       // Held until after the commit is visible, so that the next round sees what this one did.
       await sql`select pg_advisory_xact_lock(${SEQUENCER_LOCK})`.execute(tx);
-      const { rows } = await sql<{ count: string; last: string | null }>`
+      const { rows } = await sql<{ count: string }>`
         with pending as (
           select id, row_number() over (order by id) as n
           from (select id from events where position is null order by id limit ${SEQUENCE_BATCH}) as batch
@@ -115,16 +120,15 @@ export class EventLog<Tables = unknown> implements AsyncDisposable {
         ), numbered as (
           update events set position = head.last + pending.n from pending, head
           where events.id = pending.id returning events.position
+        ), given as (
+          select count(*) as count, max(position) as last from numbered
+        ), written as (
+          insert into event_head (id, position) select 1, last from given where count > 0
+          on conflict (id) do update set position = excluded.position returning position
         )
-        select count(*) as count, max(position) as last from numbered`.execute(tx);
+        -- One notification a round, not one a transaction: NOTIFY serialises the commits that use it.
+        select count, (select pg_notify(${EVENTS_CHANNEL}, position::text) from written) from given`.execute(tx);
       const count = Number(rows[0]?.count ?? 0);
-      if (count === 0) return 0;
-      const last = Number(rows[0]?.last);
-      await sql`insert into event_head (id, position) values (1, ${last}) on conflict (id) do update set position = ${last}`.execute(
-        tx,
-      );
-      // One notification a round, not one a transaction: NOTIFY serialises the commits that use it.
-      await sql`select pg_notify(${EVENTS_CHANNEL}, ${String(last)})`.execute(tx);
       if (count === SEQUENCE_BATCH) this.#again = true;
       return count;
     });
