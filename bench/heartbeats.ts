@@ -78,7 +78,11 @@ try {
 async function measure(name: string, url: string, tokens: readonly string[]): Promise<Outcome> {
   const clients = fork(join(import.meta.dirname, 'beating-clients.ts'));
   clients.send({ url: url.replace(/^http/, 'ws'), tokens, warmUpSeconds: WARM_UP_SECONDS, seconds });
-  const answer = once(clients, 'message');
+  const failed = once(clients, 'exit').then(([code]) => {
+    throw new Error(`the clients of ${name} ended with ${code}`);
+  });
+  const answer = Promise.race([once(clients, 'message'), failed]);
+  failed.catch(() => {});
   // The shares of warm-up and measurement are alike.
   const cpu = process.cpuUsage();
   const [{ beats, latenciesMs }] = (await answer) as [BeatCount];

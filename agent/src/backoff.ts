@@ -22,13 +22,9 @@ export class Backoff {
     this.#failures = 0;
   }
 
-  /**
-   * How long to wait after one more failure, in ms.
-   *
-   * @param atLeastMs draws from no less than this; it may exceed the cap.
-   */
-  nextMs(atLeastMs = 0): number {
-    const ceiling = Math.max(atLeastMs, Math.min(this.#capMs(), BASE_MS * 2 ** this.#failures));
+  /** How long to wait after one more failure, in ms. */
+  nextMs(): number {
+    const ceiling = Math.min(this.#capMs(), BASE_MS * 2 ** this.#failures);
     this.#failures = Math.min(this.#failures + 1, 30);
     return this.#random() * ceiling;
   }

@@ -2,7 +2,7 @@ import { CloseCode } from '@rookery/wire/close-codes.ts';
 import { AGENT_IDENTITY_HEADER, AgentEndpoint, TUNNEL_SUBPROTOCOL } from '@rookery/wire/endpoints.ts';
 import { graphqlHttpHandler } from '@rookery/wire/graphql-http.ts';
 import { DocumentCache } from '@rookery/wire/graphql-operation.ts';
-import { closeSockets, guardedSocketOptions, MAX_MESSAGE_BYTES, SOCKET_PING_MS } from '@rookery/wire/graphql-socket.ts';
+import { closeSockets, guardedSocketOptions, MAX_MESSAGE_BYTES } from '@rookery/wire/graphql-socket.ts';
 import { bearerToken, listen, refuseUpgrade, sendJson, type ListeningServer } from '@rookery/wire/http.ts';
 import type { Logger } from '@rookery/wire/log.ts';
 import { GraphQLError } from 'graphql';
@@ -24,6 +24,9 @@ import { machineSchema } from './fleet/hosts/host.specs.ts';
 import { instanceSchema } from './fleet/sandboxes/sandbox.report.ts';
 import type { Newcomer } from './fleet/tunnels/admission.ts';
 import type { HostClientPool } from './fleet/tunnels/host-client-pool.ts';
+
+/** How often control pings on an agent's channel, in ms; an agent that is there beats more often than that. */
+const CHANNEL_PING_MS = 60_000;
 
 export interface AgentServerDeps {
   readonly host: string;
@@ -214,7 +217,7 @@ function serveChannel(
       },
     },
     server,
-    SOCKET_PING_MS,
+    CHANNEL_PING_MS,
   );
 }
 

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { Reconnect, ReconnectSpread } from './reconnect.ts';
 
 const AGENTS = 10_000;
-/** What control asks for with so many: 500 a second. */
-const SPREAD_MS = 20_000;
+/** What control asks for with so many: 200 a second. */
+const SPREAD_MS = 50_000;
 const HEARTBEAT_MS = 15_000;
 
 /** A generator of its own, so that a failure can be repeated. */
@@ -38,8 +38,8 @@ function busiest(times: readonly number[]): number {
 describe('10,000 agents whose connections break at once', () => {
   it('come back evenly over the time that control has asked for', () => {
     const times = arrivals(0, seeded(1));
-    expect(busiest(times)).toBeLessThan(600);
-    expect(Math.max(...times)).toBeGreaterThan(19_000);
+    expect(busiest(times)).toBeLessThan(300);
+    expect(Math.max(...times)).toBeGreaterThan(49_000);
     expect(Math.max(...times)).toBeLessThanOrEqual(SPREAD_MS);
   });
 
@@ -47,8 +47,8 @@ describe('10,000 agents whose connections break at once', () => {
     'come back no faster after %d ms without a control plane, and all in time',
     (awayMs) => {
       const times = arrivals(awayMs, seeded(2));
-      expect(busiest(times)).toBeLessThan(700);
-      expect(Math.max(...times) - awayMs).toBeLessThan(2 * SPREAD_MS);
+      expect(busiest(times)).toBeLessThan(300);
+      expect(Math.max(...times) - awayMs).toBeLessThan(1.1 * SPREAD_MS);
     },
   );
 
@@ -69,7 +69,7 @@ describe('one agent', () => {
     const reconnect = new Reconnect(new ReconnectSpread(), () => 1);
     reconnect.stands();
     expect(Array.from({ length: 8 }, () => reconnect.nextMs())).toEqual([
-      1_000, 2_000, 2_000, 2_000, 4_000, 8_000, 15_000, 15_000,
+      1_000, 1_100, 1_100, 2_000, 4_000, 8_000, 15_000, 15_000,
     ]);
     reconnect.stands();
     expect(reconnect.nextMs()).toBe(1_000);

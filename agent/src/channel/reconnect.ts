@@ -38,11 +38,14 @@ export class ReconnectSpread {
   }
 }
 
+/** By how much the waits of a fleet that is spread already differ, as a share of the spread. */
+const JITTER = 0.1;
+
 /**
  * When to dial again. All connections of a fleet break in the same moment when control restarts: the
- * first dial is drawn evenly over the spread. While it fails the waits are drawn from twice that, so
- * that the mean wait is the spread: the fleet as a whole knocks no more often than it would have come
- * back, however long control is away.
+ * first dial is drawn evenly over the spread. While it fails each agent tries again after about the
+ * spread, or later by its backoff, which keeps them spread: the fleet as a whole knocks no more often
+ * than it would have come back, however long control is away, and is back within about the spread.
  */
 export class Reconnect {
   readonly #spread: ReconnectSpread;
@@ -64,7 +67,10 @@ export class Reconnect {
 
   /** How long to wait now that there is no connection, in ms. */
   nextMs(): number {
-    if (!this.#stood) return this.#backoff.nextMs(2 * this.#spread.ms);
+    if (!this.#stood) {
+      const spreadMs = this.#spread.ms * (1 - JITTER + 2 * JITTER * this.#random());
+      return Math.max(spreadMs, this.#backoff.nextMs());
+    }
     this.#stood = false;
     return this.#random() * this.#spread.ms;
   }

@@ -9,13 +9,12 @@ import { pause } from '../backoff.ts';
 import { Reconnect, type ReconnectSpread } from '../channel/reconnect.ts';
 import type { CredentialService } from '../enrolment/credential.service.ts';
 import type { TunnelExtra } from './agent.schema.ts';
+import { keepAlive } from './keep-alive.ts';
 
 /** After another agent took over, in ms: two of them with the same identity must not evict each other in a loop. */
 const SUPERSEDED_RETRY_MS = 60_000;
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
-const PING_PERIOD_MS = 15_000;
-const PONG_DEADLINE_MS = 10_000;
 
 /** After control found a second agent with the identity of this host, in ms: until its owner has decided, control lets neither in. */
 const SECOND_AGENT_RETRY_MS = 60_000;
@@ -177,23 +176,6 @@ function asQuery({ instance, bootId, machineId }: TunnelDeps['identity']): strin
   const query = new URLSearchParams({ instance, boot: bootId });
   if (machineId !== null) query.set('machine', machineId);
   return query.toString();
-}
-
-/** Pings, and drops a peer that does not answer in time. @returns what stops it. */
-function keepAlive(socket: WebSocket): () => void {
-  let deadline: NodeJS.Timeout | undefined;
-  const timer = setInterval(() => {
-    socket.ping();
-    deadline ??= setTimeout(() => socket.terminate(), PONG_DEADLINE_MS);
-  }, PING_PERIOD_MS);
-  socket.on('pong', () => {
-    clearTimeout(deadline);
-    deadline = undefined;
-  });
-  return () => {
-    clearInterval(timer);
-    clearTimeout(deadline);
-  };
 }
 
 function endOf(code: number, status: number | undefined, reason: string): TunnelEnd {

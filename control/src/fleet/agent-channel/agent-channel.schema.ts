@@ -37,8 +37,11 @@ export interface AgentChannelContext {
 /** Share of the interval by which an answer may shift the next beat, so that a fleet does not beat in step. */
 const JITTER = 0.1;
 
-/** Agents that control wants back in one second after a restart; each opens two sockets and is looked up twice. */
-const RECONNECTS_PER_SECOND = 500;
+/**
+ * Agents that a control process wants back in one second after a restart. Each opens two sockets, is looked up, admitted
+ * and proven, which takes some 4 ms of a core (`bench/fleet.ts`).
+ */
+const RECONNECTS_PER_SECOND = 200;
 
 /** Bounds of the time over which agents come back, in ms; the upper one leaves a lease room. */
 const MIN_RECONNECT_SPREAD_MS = 500;

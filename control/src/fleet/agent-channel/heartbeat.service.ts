@@ -25,7 +25,7 @@ export interface BeatAnswer {
 }
 
 /** Longest a beat waits for company before it is written, in ms. Longer makes fewer statements and later answers. */
-const BATCH_WINDOW_MS = 10;
+const BATCH_WINDOW_MS = 25;
 
 /** Hosts whose news or description is looked up by one statement. */
 const HOSTS_TOGETHER = 200;

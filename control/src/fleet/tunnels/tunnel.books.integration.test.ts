@@ -1,4 +1,5 @@
 import { silentLogger } from '@rookery/wire/log.ts';
+import { sql } from 'kysely';
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { insertHost, insertIdentity, openTestDatabase } from '../../../test/harness.ts';
@@ -129,4 +130,74 @@ test('another agent that is admitted here is reached only when its tunnel is pro
   expect(await tunnelOf(id)).toBe(here);
   await mine.claim(id, 2, agent('b'));
   expect(await tunnelOf(id)).toBeNull();
+});
+
+test('tunnels that come together are written together, each host by its own rights', async () => {
+  const hosts = await Promise.all(Array.from({ length: 60 }, newHost));
+  const gone = randomUUID();
+  const stale = hosts[0] as string;
+  await database.query.updateTable('Host').set({ tunnelGeneration: 7 }).where('id', '=', stale).execute();
+  const claims = await Promise.all([...hosts, gone].map((id) => mine.claim(id, 0, agent(`agent of ${id}`))));
+  expect(claims).toEqual([undefined, ...Array<number>(59).fill(1), undefined]);
+  expect(await Promise.all([...hosts, gone].map((id) => mine.ready(id, 1)))).toEqual([
+    'OVERTAKEN',
+    ...Array<string>(59).fill('READY'),
+    'GONE',
+  ]);
+  const { rows } = await sql<{ tunnel_instance: string; id: string; transaction: string }>`
+    select id, tunnel_instance, xmin::text as transaction from hosts where tunnel_replica = ${here}`.execute(
+    database.query,
+  );
+  expect(rows).toHaveLength(59);
+  for (const { id, tunnel_instance: instance } of rows) expect(instance).toBe(`agent of ${id}`);
+  expect(new Set(rows.map(({ transaction }) => transaction)).size).toBe(1);
+  const events = await database.query
+    .selectFrom('Event')
+    .select(['subjectId', 'revision', 'actor'])
+    .where('type', '=', 'host.tunnel_up')
+    .where('subjectId', 'in', hosts)
+    .execute();
+  expect(events).toHaveLength(59);
+  for (const { subjectId, actor } of events) expect(actor).toBe(`host:${subjectId}`);
+});
+
+test('what is said of one host in the same moment counts in the order in which it was said', async () => {
+  const id = await newHost();
+  const outcomes = await Promise.all([
+    mine.claim(id, 0, agent('a')),
+    mine.ready(id, 1),
+    mine.claim(id, 1, agent('b')),
+    mine.lost(id, 1),
+    mine.ready(id, 2),
+    mine.claim(id, 1, agent('c')),
+  ]);
+  expect(outcomes).toEqual([1, 'READY', 2, undefined, 'READY', undefined]);
+  expect(await mine.read(id)).toMatchObject({ generation: 2, holder: here, instance: 'b' });
+  expect(await tunnelOf(id)).toBe(here);
+  const events = await database.query
+    .selectFrom('Event')
+    .select(['type', 'revision'])
+    .where('subjectId', '=', id)
+    .orderBy('id')
+    .execute();
+  expect(events.map(({ type }) => type)).toEqual(['host.tunnel_up', 'host.tunnel_down', 'host.tunnel_up']);
+  expect(events.map(({ revision }) => revision)).toEqual([2, 3, 4]);
+});
+
+test('a host that somebody is at holds up no other, and has its turn afterwards', async () => {
+  const [busy, free] = [await newHost(), await newHost()];
+  const locked = Promise.withResolvers<void>();
+  const release = Promise.withResolvers<void>();
+  const holder = database.transaction(async (tx) => {
+    await tx.selectFrom('Host').select('id').where('id', '=', busy).forUpdate().execute();
+    locked.resolve();
+    await release.promise;
+    await tx.updateTable('Host').set({ tunnelGeneration: 4 }).where('id', '=', busy).execute();
+  });
+  await locked.promise;
+  const late = Promise.all([mine.claim(busy, 0, agent('late')), mine.claim(busy, 4, agent('right'))]);
+  expect(await mine.claim(free, 0, agent('a'))).toBe(1);
+  release.resolve();
+  await holder;
+  expect(await late).toEqual([undefined, 5]);
 });
