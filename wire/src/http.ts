@@ -6,7 +6,13 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import {
+  createServer as createNetServer,
+  type AddressInfo,
+  type ListenOptions,
+  type Server as NetServer,
+  type Socket,
+} from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { RookeryError, StartupError } from './errors.ts';
@@ -90,36 +96,80 @@ export async function listen(
   variable: string,
 ): Promise<ListeningServer> {
   const server = createServer(handler);
-  await new Promise<void>((resolve, reject) => {
-    const fail = (cause: NodeJS.ErrnoException): void => reject(listenError(cause, port, host, role, variable));
-    server.once('error', fail);
-    server.listen(port, host, () => {
-      server.off('error', fail);
-      // Out of file descriptors, say. Whoever waits to connect tries again.
-      server.on('error', (error) => process.emitWarning(error));
-      resolve();
-    });
-  });
   const sockets = new Set<Socket>();
   server.on('connection', (socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
   });
+  const isShared = await openPort(server, port, host).catch((cause: NodeJS.ErrnoException) => {
+    throw listenError(cause, port, host, role, variable);
+  });
+  const own = server.address() as AddressInfo;
+  const others = isShared ? openOthers(server, own.port, host) : Promise.resolve([]);
   return {
     server,
-    port: (server.address() as AddressInfo).port,
+    port: own.port,
     async [Symbol.asyncDispose]() {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      const allClosed = Promise.all([server, ...(await others)].map(closed));
       server.closeIdleConnections();
       // Requests that are under way get a moment; what is still open then is cut, also what was upgraded.
       const deadline = setTimeout(() => {
         for (const socket of sockets) socket.destroy();
       }, CLOSE_DEADLINE_MS);
-      await closed;
+      await allClosed;
       clearTimeout(deadline);
     },
   };
 }
+
+/**
+ * Listening sockets of a server. Node takes one connection from each in a turn of its event loop
+ * (https://github.com/libuv/libuv/pull/3696): with one of them a busy process takes some hundred in a second, and lets a
+ * fleet that comes back wait until it gives up.
+ */
+const LISTENERS = 16;
+
+/** Opens a server's own listening socket. @returns whether others may listen beside it. */
+async function openPort(server: Server, port: number, host: string): Promise<boolean> {
+  // Whoever is ready to share a port shares it with every process of its user that is: so it is asked for alone first.
+  if (port !== 0) await closed(await opened(createNetServer(), { port, host }));
+  try {
+    await opened(server, { port, host, reusePort: true });
+    return true;
+  } catch (error) {
+    if (!CANNOT_SHARE.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    await opened(server, { port, host });
+    return false;
+  }
+}
+
+/** Opens the others, which hand their connections to the server. */
+async function openOthers(server: Server, port: number, host: string): Promise<NetServer[]> {
+  const others = Array.from({ length: LISTENERS - 1 }, () =>
+    // As an HTTP server makes its own.
+    createNetServer({ allowHalfOpen: true, noDelay: true }, (socket) => void server.emit('connection', socket)),
+  );
+  const outcomes = await Promise.allSettled(others.map((other) => opened(other, { port, host, reusePort: true })));
+  for (const outcome of outcomes) if (outcome.status === 'rejected') process.emitWarning(outcome.reason as Error);
+  return others.filter((other) => other.listening);
+}
+
+/** What systems say that know of no shared ports. */
+const CANNOT_SHARE = new Set(['ENOTSUP', 'EOPNOTSUPP', 'ENOPROTOOPT', 'EINVAL']);
+
+function opened<T extends NetServer>(server: T, options: ListenOptions): Promise<T> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options, () => {
+      server.off('error', reject);
+      // Out of file descriptors, say. Whoever waits to connect tries again.
+      server.on('error', (error) => process.emitWarning(error));
+      resolve(server);
+    });
+  });
+}
+
+const closed = (server: NetServer): Promise<unknown> => new Promise((resolve) => server.close(resolve));
 
 /** How long open requests may take when a server stops, in ms. */
 const CLOSE_DEADLINE_MS = 2_000;
