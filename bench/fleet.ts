@@ -3,7 +3,7 @@ import { silentLogger } from '@rookery/wire/log.ts';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { readFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -84,9 +84,9 @@ async function run(databaseUrl: string, pool: pg.Pool): Promise<void> {
 
   const joinedFrom = performance.now();
   const share = Math.ceil(hosts / replicas);
-  ports.forEach(({ agents }, index) => {
+  const simulations = ports.map(({ agents }, index) => {
     const first = index * share;
-    start(
+    return start(
       'agent/src/main.ts',
       [
         'simulate',
@@ -111,7 +111,12 @@ async function run(databaseUrl: string, pool: pg.Pool): Promise<void> {
   for (const control of controls) control.kill('SIGKILL');
   await Promise.all(controls.map((control) => once(control, 'exit')));
   await sleep(awayMs);
-  startControls();
+  const returned = startControls();
+  const spent = async () => ({
+    simulations: sum(await Promise.all(simulations.map(cpuSeconds))),
+    postgres: await postgresCpuSeconds(),
+  });
+  const spentBefore = await spent();
   const { rows } = await pool.query<{ now: Date }>('select now()');
   const startedAt = performance.now();
   const back: number[] = [];
@@ -131,6 +136,8 @@ async function run(databaseUrl: string, pool: pg.Pool): Promise<void> {
   const heardMs = performance.now() - startedAt;
   await until('all hosts are placeable', async () => (await placeable(pool)) === hosts, 600_000);
   const placeableMs = performance.now() - startedAt;
+  const spentAfter = await spent();
+  const inPercent = (cpu: number): string => `${((cpu / placeableMs) * 100_000).toFixed(0)} %`;
   const perSecond = back.map((n, index) => n - (back[index - 4] ?? 0));
   const { rows: lost } = await pool.query("select 1 from events where type = 'host.unreachable'");
   console.table({
@@ -139,6 +146,9 @@ async function run(databaseUrl: string, pool: pg.Pool): Promise<void> {
     'all heard again after its start': `${(heardMs / 1_000).toFixed(1)} s`,
     'all placeable again': `${(placeableMs / 1_000).toFixed(1)} s`,
     'most that were heard in one second': Math.max(...perSecond),
+    'of a core meanwhile: control': inPercent(sum(await Promise.all(returned.map(cpuSeconds)))),
+    'of a core meanwhile: simulation': inPercent(spentAfter.simulations - spentBefore.simulations),
+    'of a core meanwhile: PostgreSQL': inPercent(spentAfter.postgres - spentBefore.postgres),
     'declared lost': lost.length,
   });
 }
@@ -175,10 +185,23 @@ async function signIn(url: string): Promise<string> {
 }
 
 /** Processor time of a process so far, user and system, in seconds. */
-async function cpuSeconds({ pid }: ChildProcess): Promise<number> {
+async function cpuSeconds({ pid }: { readonly pid?: number | string | undefined }): Promise<number> {
   const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]?.split(' ') ?? [];
   return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS;
 }
+
+/** The same of all processes of the database. */
+async function postgresCpuSeconds(): Promise<number> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const ours = await Promise.all(
+    pids.map(async (pid) => (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).startsWith('postgres')),
+  );
+  return sum(
+    await Promise.all(pids.filter((_, index) => ours[index]).map((pid) => cpuSeconds({ pid }).catch(() => 0))),
+  );
+}
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, one) => total + one, 0);
 
 async function residentMiB({ pid }: ChildProcess): Promise<number> {
   return Number(/^VmRSS:\s+(\d+)/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1_024;

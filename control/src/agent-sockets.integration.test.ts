@@ -1,9 +1,10 @@
 import { CloseCode } from '@rookery/wire/close-codes.ts';
-import { AgentEndpoint } from '@rookery/wire/endpoints.ts';
+import { AGENT_IDENTITY_HEADER, AgentEndpoint, TUNNEL_SUBPROTOCOL } from '@rookery/wire/endpoints.ts';
 import { silentLogger } from '@rookery/wire/log.ts';
 import { decodeJwt } from 'jose';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { startTestControl } from '../test/harness.ts';
@@ -62,4 +63,24 @@ test('and not before, however long that is', async () => {
   await once(lasting, 'pong');
   expect([channel.readyState, lasting.readyState]).toEqual([WebSocket.OPEN, WebSocket.OPEN]);
   channel.terminate();
+});
+
+test.each([
+  ['nothing', undefined],
+  ['no instance', 'boot=b'],
+  ['an instance that no text column takes', 'instance=a%00b&boot=b'],
+  ['an instance without end', `instance=${'a'.repeat(65)}&boot=b`],
+  ['no boot', 'instance=a'],
+])('an agent that says %s of itself gets no tunnel, and is told that it is its own fault', async (_case, said) => {
+  await using agent = await newHost();
+  const headers = {
+    authorization: `Bearer ${agent.accessToken}`,
+    ...(said === undefined ? {} : { [AGENT_IDENTITY_HEADER]: said }),
+  };
+  const url = control.agentUrl.replace(/^http/, 'ws') + AgentEndpoint.tunnel;
+  const socket = new WebSocket(url, TUNNEL_SUBPROTOCOL, { headers });
+  socket.on('error', () => {});
+  const [, response] = (await once(socket, 'unexpected-response')) as [unknown, IncomingMessage];
+  expect(response.statusCode).toBe(400);
+  socket.terminate();
 });

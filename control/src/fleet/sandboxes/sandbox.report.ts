@@ -32,7 +32,7 @@ export const observedSandboxSchema = z.object({
 export type ObservedSandbox = z.output<typeof observedSandboxSchema>;
 
 /** An agent process as it names itself. */
-export const instanceSchema = z.string().min(1).max(64);
+export const instanceSchema = z.string().regex(/^[\x21-\x7e]{1,64}$/);
 
 /** Which agent process is there. */
 export const identitySchema = z.object({ instance: instanceSchema, bootId: z.string().max(200) });

@@ -6,20 +6,22 @@ import { insertHost, insertIdentity, openTestDatabase } from '../../../test/harn
 import type { DatabaseConnection } from '../../database/database.ts';
 import { EventLog } from '../../kernel/events/event-log.ts';
 import type { Term } from '../../kernel/leadership.ts';
-import type { FleetDatabase, FleetTables } from '../tables.ts';
+import type { FleetDatabase, FleetEvents, FleetTables } from '../tables.ts';
 import { TunnelBooks } from './tunnel.books.ts';
+import { changerOf } from './tunnel.rows.ts';
 
 let connection: DatabaseConnection;
 let database: FleetDatabase;
 const LEADER: Term = { epoch: 1, fence: async () => {} };
 const [here, there] = [randomUUID(), randomUUID()];
+let events: FleetEvents;
 let mine: TunnelBooks;
 let theirs: TunnelBooks;
 
 beforeAll(async () => {
   connection = await openTestDatabase();
   database = connection.as<FleetTables>();
-  const events = new EventLog(connection, silentLogger()).as<FleetTables>();
+  events = new EventLog(connection, silentLogger()).as<FleetTables>();
   mine = new TunnelBooks({ database, events, replicaId: here });
   theirs = new TunnelBooks({ database, events, replicaId: there });
   for (const id of [here, there])
@@ -200,4 +202,15 @@ test('a host that somebody is at holds up no other, and has its turn afterwards'
   release.resolve();
   await holder;
   expect(await late).toEqual([undefined, 5]);
+});
+
+test('what cannot be written of one host costs the others nothing', async () => {
+  const change = changerOf(events);
+  const [good, bad] = [await newHost(), await newHost()];
+  const naming = (hostId: string, tunnelInstance: string) =>
+    change({ hostId, type: 'host.tunnel_down', decide: ({ tunnelReplica }) => ({ tunnelReplica, tunnelInstance }) });
+  const outcomes = await Promise.allSettled([naming(bad, 'no \0 in texts'), naming(good, 'a')]);
+  expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'fulfilled']);
+  expect(await mine.read(good)).toMatchObject({ instance: 'a' });
+  expect(await mine.read(bad)).toMatchObject({ instance: null });
 });

@@ -1,5 +1,6 @@
 import DataLoader from 'dataloader';
 import { sql } from 'kysely';
+import { isDatabaseOutage } from '../../database/database.ts';
 import { together } from '../../kernel/batching.ts';
 import type { Change as LoggedChange, Record } from '../../kernel/events/event-log.ts';
 import type { FleetDatabase, FleetEvents, FleetTransaction, HostRow } from '../tables.ts';
@@ -79,14 +80,21 @@ export type Outcome = 'WRITTEN' | 'UNCHANGED' | 'NO_HOST';
 
 /** What changes hosts, each under its lock; those that come together in one transaction. */
 export function changerOf(events: FleetEvents): (change: Change) => Promise<Outcome> {
-  const loader = new DataLoader<Change, Outcome | 'LOCKED'>(
-    (changes) => events.transaction('control', (tx, record) => changeFree(tx, record, changes)),
+  const loader = new DataLoader<Change, Outcome | 'ALONE'>(
+    async (changes) => {
+      try {
+        return await events.transaction('control', (tx, record) => changeFree(tx, record, changes));
+      } catch (error) {
+        if (isDatabaseOutage(error) || changes.length === 1) throw error;
+        // What cannot be written of one host must not cost the others theirs.
+        return changes.map(() => 'ALONE' as const);
+      }
+    },
     together(HOSTS_TOGETHER, WRITE_PACE_MS),
   );
   return async (change) => {
     const outcome = await loader.load(change);
-    if (outcome !== 'LOCKED') return outcome;
-    // Somebody else is at this host, perhaps for long: the others do not wait for it.
+    if (outcome !== 'ALONE') return outcome;
     const [alone = 'NO_HOST'] = await events.transaction('control', async (tx, record) =>
       write(tx, record, [change], await lockedRows(tx, [change.hostId]).execute()),
     );
@@ -95,7 +103,8 @@ export function changerOf(events: FleetEvents): (change: Change) => Promise<Outc
 }
 
 /**
- * Changes the hosts that nobody has locked.
+ * Changes the hosts that nobody has locked. Somebody may be at the others for long: they are for whoever waits for them
+ * `ALONE`.
  *
  * INVARIANT: a transaction about several hosts waits for none of them, so that it cannot lock itself out with whoever
  * holds one of them and waits for something else.
@@ -104,7 +113,7 @@ export async function changeFree(
   tx: FleetTransaction,
   record: Record,
   changes: readonly Change[],
-): Promise<(Outcome | 'LOCKED')[]> {
+): Promise<(Outcome | 'ALONE')[]> {
   const ids = changes.map(({ hostId }) => hostId);
   const free = await lockedRows(tx, ids).skipLocked().execute();
   const outcomes = await write(tx, record, changes, free);
@@ -117,7 +126,7 @@ export async function changeFree(
     .execute();
   const existing = new Set(there.map(({ id }) => id));
   return outcomes.map((outcome, index) =>
-    outcome === 'NO_HOST' && existing.has(ids[index] as string) ? 'LOCKED' : outcome,
+    outcome === 'NO_HOST' && existing.has(ids[index] as string) ? 'ALONE' : outcome,
   );
 }
 
