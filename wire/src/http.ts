@@ -105,7 +105,7 @@ export async function listen(
     throw listenError(cause, port, host, role, variable);
   });
   const own = server.address() as AddressInfo;
-  const others = isShared ? openOthers(server, own.port, host) : Promise.resolve([]);
+  const others = isShared ? openOthers(server, own) : Promise.resolve([]);
   return {
     server,
     port: own.port,
@@ -144,7 +144,7 @@ async function openPort(server: Server, port: number, host: string): Promise<boo
 }
 
 /** Opens the others, which hand their connections to the server. */
-async function openOthers(server: Server, port: number, host: string): Promise<NetServer[]> {
+async function openOthers(server: Server, { address: host, port }: AddressInfo): Promise<NetServer[]> {
   const others = Array.from({ length: LISTENERS - 1 }, () =>
     // As an HTTP server makes its own.
     createNetServer({ allowHalfOpen: true, noDelay: true }, (socket) => void server.emit('connection', socket)),
@@ -159,13 +159,17 @@ const CANNOT_SHARE = new Set(['ENOTSUP', 'EOPNOTSUPP', 'ENOPROTOOPT', 'EINVAL'])
 
 function opened<T extends NetServer>(server: T, options: ListenOptions): Promise<T> {
   return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(options, () => {
-      server.off('error', reject);
+    const failed = (error: Error): void => {
+      server.off('listening', listening);
+      reject(error);
+    };
+    const listening = (): void => {
+      server.off('error', failed);
       // Out of file descriptors, say. Whoever waits to connect tries again.
       server.on('error', (error) => process.emitWarning(error));
       resolve(server);
-    });
+    };
+    server.once('error', failed).once('listening', listening).listen(options);
   });
 }
 

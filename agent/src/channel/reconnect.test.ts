@@ -2,9 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { Reconnect, ReconnectSpread } from './reconnect.ts';
 
 const AGENTS = 10_000;
-/** What control asks for with so many: 200 a second. */
-const SPREAD_MS = 50_000;
+/** What control asks for with so many, and a lease of 90 s. */
+const SPREAD_MS = 30_000;
 const HEARTBEAT_MS = 15_000;
+const LEASE_MS = 90_000;
 
 /** A generator of its own, so that a failure can be repeated. */
 function seeded(seed: number): () => number {
@@ -38,8 +39,8 @@ function busiest(times: readonly number[]): number {
 describe('10,000 agents whose connections break at once', () => {
   it('come back evenly over the time that control has asked for', () => {
     const times = arrivals(0, seeded(1));
-    expect(busiest(times)).toBeLessThan(300);
-    expect(Math.max(...times)).toBeGreaterThan(49_000);
+    expect(busiest(times)).toBeLessThan(500);
+    expect(Math.max(...times)).toBeGreaterThan(29_000);
     expect(Math.max(...times)).toBeLessThanOrEqual(SPREAD_MS);
   });
 
@@ -47,10 +48,17 @@ describe('10,000 agents whose connections break at once', () => {
     'come back no faster after %d ms without a control plane, and all in time',
     (awayMs) => {
       const times = arrivals(awayMs, seeded(2));
-      expect(busiest(times)).toBeLessThan(300);
+      expect(busiest(times)).toBeLessThan(500);
       expect(Math.max(...times) - awayMs).toBeLessThan(1.1 * SPREAD_MS);
     },
   );
+
+  it('are all heard within their lease although control was away for 40 s', () => {
+    // Each had beaten some time before.
+    const random = seeded(4);
+    const silences = arrivals(40_000, seeded(5)).map((ms) => ms + random() * 1.1 * HEARTBEAT_MS);
+    expect(Math.max(...silences)).toBeLessThan(LEASE_MS);
+  });
 
   it('would have come in one wave without the spread', () => {
     const reconnects = Array.from({ length: AGENTS }, () => {

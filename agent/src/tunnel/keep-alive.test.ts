@@ -26,7 +26,7 @@ describe('a tunnel through which control', () => {
   afterEach(() => vi.useRealTimers());
 
   it('says something now and then is not pinged', () => {
-    for (let minute = 0; minute < 20; minute++) {
+    for (let pings = 0; pings < 20; pings++) {
       vi.advanceTimersByTime(15_000);
       socket.emit('message');
     }

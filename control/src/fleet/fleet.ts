@@ -263,6 +263,7 @@ export async function createFleet(deps: FleetDeps): Promise<Fleet> {
       convergence,
       tunnels,
       heartbeatMs: settings.heartbeatMs,
+      leaseMs: settings.unreachableAfterMs,
       connectedHosts: deps.connectedHosts,
     },
     tunnels: pool,

@@ -46,11 +46,24 @@ describe('what is loaded together', () => {
     expect(statements.at(-1)).toEqual([5]);
   });
 
-  it('does not wait once it is full, and nothing is remembered', async () => {
+  it('does not wait once there is more than goes into one, also within the pace, and keeps its order', async () => {
     const { load } = bound(loader(2, 1_000));
-    for (const key of [1, 2, 3, 4, 1]) void load(key);
-    await vi.advanceTimersByTimeAsync(10);
-    expect(statements).toEqual([[1, 2], [3, 4], [1]]);
+    void load(1);
+    await vi.advanceTimersByTimeAsync(2);
+    for (const key of [2, 3, 4, 5, 6]) void load(key);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(statements).toEqual([[1], [2, 3], [4, 5]]);
+    await vi.advanceTimersByTimeAsync(999);
+    expect(statements).toHaveLength(3);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(statements.at(-1)).toEqual([6]);
+  });
+
+  it('is loaded again each time that it is asked for', async () => {
+    const { load } = bound(loader(10));
+    for (const key of [1, 1]) void load(key);
+    await vi.advanceTimersByTimeAsync(2);
+    expect(statements).toEqual([[1, 1]]);
   });
 });
 

@@ -17,17 +17,24 @@ const PACE_MS = 10;
  *   it; the more come, the more go together. Default {@link PACE_MS}; more for what costs more, like a transaction.
  */
 export function together<Key, Value>(size: number, paceMs = PACE_MS): DataLoader.Options<Key, Value> {
-  let dispatchAt = Number.NEGATIVE_INFINITY;
+  let waiting: { readonly dispatch: () => void; readonly timer: NodeJS.Timeout } | undefined;
+  let last = Number.NEGATIVE_INFINITY;
+  const send = (dispatch: () => void): void => {
+    waiting = undefined;
+    last = performance.now();
+    dispatch();
+  };
   return {
     cache: false,
     maxBatchSize: size,
     batchScheduleFn(dispatch) {
-      const now = performance.now();
       // A second one while the first still waits: that one is full.
-      const isFull = now < dispatchAt;
-      const waitMs = isFull ? WINDOW_MS : Math.max(WINDOW_MS, dispatchAt + paceMs - now);
-      dispatchAt = now + waitMs;
-      setTimeout(dispatch, waitMs);
+      if (waiting) {
+        clearTimeout(waiting.timer);
+        send(waiting.dispatch);
+      }
+      const waitMs = Math.max(WINDOW_MS, last + paceMs - performance.now());
+      waiting = { dispatch, timer: setTimeout(() => send(dispatch), waitMs) };
     },
   };
 }

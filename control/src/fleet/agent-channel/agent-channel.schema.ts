@@ -22,6 +22,8 @@ export interface AgentChannelServices {
   readonly tunnels: TunnelBooks;
   /** The heartbeat interval that agents are told, in ms. */
   readonly heartbeatMs: number;
+  /** Silence after which a host is lost, in ms. */
+  readonly leaseMs: number;
   /** Hosts whose channel this control process holds. */
   readonly connectedHosts: () => number;
 }
@@ -43,15 +45,20 @@ const JITTER = 0.1;
  */
 const RECONNECTS_PER_SECOND = 200;
 
-/** Bounds of the time over which agents come back, in ms; the upper one leaves a lease room. */
+/** Least time over which agents come back, in ms. */
 const MIN_RECONNECT_SPREAD_MS = 500;
-const MAX_RECONNECT_SPREAD_MS = 60_000;
+
+/**
+ * Longest time over which agents come back, as a share of the lease. An agent whose first dial fails is there some two
+ * spreads after the break, and control may have been away meanwhile.
+ */
+const MAX_RECONNECT_SPREAD = 1 / 3;
 
 /** Over how long so many agents should come back, in ms. */
-export const reconnectSpreadMs = (hosts: number): number =>
-  Math.round(
-    Math.min(Math.max((hosts / RECONNECTS_PER_SECOND) * 1_000, MIN_RECONNECT_SPREAD_MS), MAX_RECONNECT_SPREAD_MS),
-  );
+export const reconnectSpreadMs = (hosts: number, leaseMs: number): number => {
+  const spreadMs = Math.max((hosts / RECONNECTS_PER_SECOND) * 1_000, MIN_RECONNECT_SPREAD_MS);
+  return Math.round(Math.min(spreadMs, leaseMs * MAX_RECONNECT_SPREAD));
+};
 
 const NOT_HEARD: Record<Exclude<Hearing, 'HEARD' | 'ENDED'>, string> = {
   QUARANTINED: 'The host is in quarantine: its owner has to say which of two agents it is.',
@@ -295,7 +302,7 @@ export function agentChannelSchema(): GraphQLSchema {
         resolve: async (_root, { input }, context) => {
           const host = authenticated(context);
           const { hostId, familyId } = host;
-          const { heartbeats, heartbeatMs, connectedHosts, enrolment } = context.services;
+          const { heartbeats, heartbeatMs, leaseMs, connectedHosts, enrolment } = context.services;
           const usage = hostUsageSchema.parse(input);
           const specs = hostSpecsSchema.parse(input.specs);
           await enrolment.sighted(host, { ...specs, address: context.address });
@@ -304,7 +311,7 @@ export function agentChannelSchema(): GraphQLSchema {
           return {
             nextHeartbeatMs: Math.round(heartbeatMs * (1 - JITTER + 2 * JITTER * Math.random())),
             wantInventory: isHeard && knownDigest !== input.inventoryDigest,
-            reconnectSpreadMs: reconnectSpreadMs(connectedHosts()),
+            reconnectSpreadMs: reconnectSpreadMs(connectedHosts(), leaseMs),
             controlTime: new Date(),
           };
         },

@@ -124,11 +124,14 @@ describe('heartbeats', () => {
   });
 
   it.each([
-    [0, 500],
-    [100, 500],
-    [10_000, 50_000],
-    [1_000_000, 60_000],
-  ])('of %d hosts ask them to come back within %d ms', (hosts, spreadMs) => {
-    expect(reconnectSpreadMs(hosts)).toBe(spreadMs);
+    [0, 90_000, 500],
+    [100, 90_000, 500],
+    [5_000, 90_000, 25_000],
+    [10_000, 90_000, 30_000],
+    [1_000_000, 90_000, 30_000],
+    [1_000, 6_000, 2_000],
+    [10, 900, 300],
+  ])('of %d hosts whose lease is %d ms ask them to come back within %d ms', (hosts, leaseMs, spreadMs) => {
+    expect(reconnectSpreadMs(hosts, leaseMs)).toBe(spreadMs);
   });
 });

@@ -27,7 +27,7 @@ export interface BeatAnswer {
 /** Longest a beat waits for company before it is written, in ms. Longer makes fewer statements and later answers. */
 const BATCH_WINDOW_MS = 25;
 
-/** Hosts whose news or description is looked up by one statement. */
+/** Hosts of which the newest epochs are looked up by one statement. */
 const HOSTS_TOGETHER = 200;
 
 /** Beats in one statement. */

@@ -154,7 +154,11 @@ export class HostClientPool implements AsyncDisposable {
     const startedAt = performance.now();
     const held = tunnels.map(([hostId, { generation, proven }]) => ({ hostId, generation, proven }));
     const { corrected, overtaken } = await this.#deps.check(held);
-    for (const [, tunnel] of tunnels) tunnel.checkedAt = startedAt;
+    for (const [hostId, tunnel] of tunnels) {
+      tunnel.checkedAt = startedAt;
+      // It may have been written down as ready once more, after its loss.
+      if (this.#tunnels.get(hostId) !== tunnel) void this.#lose(hostId, tunnel.generation);
+    }
     for (const { hostId, generation, by } of overtaken) {
       const tunnel = this.#tunnels.get(hostId);
       if (tunnel?.generation !== generation) continue;
@@ -227,9 +231,12 @@ export class HostClientPool implements AsyncDisposable {
     let written = 0;
     const losses = [...this.#losses];
     for (let start = 0; start < losses.length; start += LOSSES_TOGETHER) {
-      const together = losses.slice(start, start + LOSSES_TOGETHER);
-      for (const [hostId] of together) this.#losses.delete(hostId);
-      const outcomes = await Promise.all(together.map(([hostId, generation]) => this.#lose(hostId, generation)));
+      // A newer one may have come meanwhile; it has its turn the next time.
+      const batch = losses
+        .slice(start, start + LOSSES_TOGETHER)
+        .filter(([hostId, generation]) => this.#losses.get(hostId) === generation);
+      for (const [hostId] of batch) this.#losses.delete(hostId);
+      const outcomes = await Promise.all(batch.map(([hostId, generation]) => this.#lose(hostId, generation)));
       written += outcomes.filter(Boolean).length;
       if (outcomes.includes(false)) break;
     }

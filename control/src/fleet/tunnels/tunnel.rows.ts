@@ -103,8 +103,8 @@ export function changerOf(events: FleetEvents): (change: Change) => Promise<Outc
 }
 
 /**
- * Changes the hosts that nobody has locked. Somebody may be at the others for long: they are for whoever waits for them
- * `ALONE`.
+ * Changes the hosts that nobody has locked. Of the others, at which somebody may be for long, the answer is `ALONE`: the
+ * caller changes each in a transaction of its own, which may wait.
  *
  * INVARIANT: a transaction about several hosts waits for none of them, so that it cannot lock itself out with whoever
  * holds one of them and waits for something else.
