@@ -9,12 +9,17 @@ import { pause } from '../backoff.ts';
 import { Reconnect, type ReconnectSpread } from '../channel/reconnect.ts';
 import type { CredentialService } from '../enrolment/credential.service.ts';
 import type { TunnelExtra } from './agent.schema.ts';
-import { keepAlive } from './keep-alive.ts';
 
 /** After another agent took over, in ms: two of them with the same identity must not evict each other in a loop. */
 const SUPERSEDED_RETRY_MS = 60_000;
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
+
+/** After how much silence the agent pings, in ms: control pings every 15 s, so there is hardly ever need to. */
+export const PING_AFTER_MS = 17_000;
+
+/** How long control may take to answer, in ms. */
+export const PONG_DEADLINE_MS = 10_000;
 
 /** After control found a second agent with the identity of this host, in ms: until its owner has decided, control lets neither in. */
 const SECOND_AGENT_RETRY_MS = 60_000;
@@ -176,6 +181,26 @@ function asQuery({ instance, bootId, machineId }: TunnelDeps['identity']): strin
   const query = new URLSearchParams({ instance, boot: bootId });
   if (machineId !== null) query.set('machine', machineId);
   return query.toString();
+}
+
+/** Pings a control that has said nothing for a while, and drops one that does not answer in time. @returns what stops it. */
+export function keepAlive(socket: Pick<WebSocket, 'on' | 'ping' | 'terminate'>): () => void {
+  let deadline: NodeJS.Timeout | undefined;
+  const silence = setTimeout(() => {
+    socket.ping();
+    deadline = setTimeout(() => socket.terminate(), PONG_DEADLINE_MS);
+  }, PING_AFTER_MS);
+  const heard = (): void => {
+    clearTimeout(deadline);
+    // Begins anew, also when it has run out.
+    silence.refresh();
+  };
+  socket.on('message', heard);
+  socket.on('pong', heard);
+  return () => {
+    clearTimeout(silence);
+    clearTimeout(deadline);
+  };
 }
 
 function endOf(code: number, status: number | undefined, reason: string): TunnelEnd {

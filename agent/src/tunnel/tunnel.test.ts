@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { WebSocket } from 'ws';
-import { keepAlive, PING_AFTER_MS, PONG_DEADLINE_MS } from './keep-alive.ts';
+import { keepAlive, PING_AFTER_MS, PONG_DEADLINE_MS } from './tunnel.ts';
 
 /** A socket of which only what is done to it is of interest; real ones are in `e2e/faults`. */
 class Socket extends EventEmitter {
