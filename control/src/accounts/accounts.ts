@@ -4,6 +4,7 @@ import type { Logger } from '@rookery/wire/log.ts';
 import type { GraphQLSchema } from 'graphql';
 import type { DatabaseConnection } from '../database/database.ts';
 import type { AuditLog } from '../kernel/audit/audit-log.ts';
+import { inOrder } from '../kernel/batching.ts';
 import type { EventHub } from '../kernel/events/event-hub.ts';
 import type { EventLog } from '../kernel/events/event-log.ts';
 import type { AccountsPort, FleetPort } from '../kernel/ports.ts';
@@ -114,18 +115,15 @@ function context(viewer: Viewer | null, caller: Caller, services: AccountsServic
     caller,
     services,
     loaders: {
-      team: new DataLoader(async (ids) => inOrder(ids, viewer ? await teams.visible(viewer, ids) : [])),
-      user: new DataLoader(async (ids) => inOrder(ids, viewer ? await users.visible(viewer, ids) : [])),
-      apiKey: new DataLoader(async (ids) => inOrder(ids, viewer ? await apiKeys.visible(viewer, ids) : [])),
+      team: new DataLoader(async (ids) => inOrder(ids, viewer ? await teams.visible(viewer, ids) : [], ({ id }) => id)),
+      user: new DataLoader(async (ids) => inOrder(ids, viewer ? await users.visible(viewer, ids) : [], ({ id }) => id)),
+      apiKey: new DataLoader(async (ids) =>
+        inOrder(ids, viewer ? await apiKeys.visible(viewer, ids) : [], ({ id }) => id),
+      ),
       members: new DataLoader(async (teamIds) => {
         const byTeam = Map.groupBy(await members.ofTeams(teamIds), ({ teamId }) => teamId);
         return teamIds.map((id) => byTeam.get(id) ?? []);
       }),
     },
   };
-}
-
-function inOrder<Row extends { id: string }>(ids: readonly string[], rows: readonly Row[]): (Row | null)[] {
-  const byId = new Map(rows.map((row) => [row.id, row]));
-  return ids.map((id) => byId.get(id) ?? null);
 }

@@ -23,6 +23,7 @@ import { EnrolmentAudit } from './enrolment/enrolment.audit.ts';
 import { Enrolment } from './enrolment/enrolment.service.ts';
 import { addHostTokens } from './enrolment/host-token.schema.ts';
 import { HostTokens } from './enrolment/host-token.service.ts';
+import { inOrder } from '../kernel/batching.ts';
 import type { EventHub } from '../kernel/events/event-hub.ts';
 import type { EventLog } from '../kernel/events/event-log.ts';
 import { addFleetLoops, MONITOR } from './fleet.loops.ts';
@@ -297,9 +298,4 @@ function context(viewer: Viewer | null, caller: Caller, services: FleetServices)
       lease: new DataLoader(async (ids) => inOrder(ids, await services.hosts.leases(ids), ({ hostId }) => hostId)),
     },
   };
-}
-
-function inOrder<Row>(ids: readonly string[], rows: readonly Row[], idOf: (row: Row) => string): (Row | null)[] {
-  const byId = new Map(rows.map((row) => [idOf(row), row]));
-  return ids.map((id) => byId.get(id) ?? null);
 }

@@ -38,3 +38,9 @@ export function together<Key, Value>(size: number, paceMs = PACE_MS): DataLoader
     },
   };
 }
+
+/** What a loader answers: the row of each id, in the order of the ids, and null where there is none. */
+export function inOrder<Row>(ids: readonly string[], rows: readonly Row[], idOf: (row: Row) => string): (Row | null)[] {
+  const byId = new Map(rows.map((row) => [idOf(row), row]));
+  return ids.map((id) => byId.get(id) ?? null);
+}

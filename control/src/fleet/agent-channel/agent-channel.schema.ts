@@ -41,7 +41,7 @@ const JITTER = 0.1;
 
 /**
  * Agents that a control process wants back in one second after a restart. Each opens two sockets, is looked up, admitted
- * and proven, which takes some 4 ms of a core (`bench/fleet.ts`).
+ * and proven, which takes some 3 ms of a core (`bench/fleet.ts`).
  */
 const RECONNECTS_PER_SECOND = 200;
 

@@ -1,7 +1,7 @@
 import { endOfTunnels } from '../tunnels/tunnel.books.ts';
 import DataLoader from 'dataloader';
 import { sql, type Selectable } from 'kysely';
-import { together } from '../../kernel/batching.ts';
+import { inOrder, together } from '../../kernel/batching.ts';
 import { observeHost } from '../hosts/host-lifecycle.state.ts';
 import { specsToColumns, type HostSpecs } from '../hosts/host.specs.ts';
 import type { FleetDatabase, FleetTables, FleetTransaction, HostRow } from '../tables.ts';
@@ -69,8 +69,7 @@ export const useLoader = (database: FleetDatabase) =>
       ])
       .where('RefreshToken.hash', '=', sql<string>`any(${[...hashes]}::text[])`)
       .execute();
-    const byHash = new Map(rows.map((row) => [row.tokenHash, row]));
-    return hashes.map((hash) => byHash.get(hash));
+    return inOrder(hashes, rows, ({ tokenHash }) => tokenHash);
   }, together(HOSTS_TOGETHER));
 
 type Identity = Omit<IdentityRow, 'hostId' | 'createdAt'>;

@@ -77,7 +77,6 @@ export interface EnrolmentDeps {
  */
 export class Enrolment {
   readonly #deps: EnrolmentDeps;
-
   readonly #uses: ReturnType<typeof useLoader>;
 
   constructor(deps: EnrolmentDeps) {

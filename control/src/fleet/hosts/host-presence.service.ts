@@ -1,6 +1,6 @@
 import DataLoader from 'dataloader';
 import { sql } from 'kysely';
-import { together } from '../../kernel/batching.ts';
+import { inOrder, together } from '../../kernel/batching.ts';
 import { HOST_LOST_REASON, STATUSES_THAT_GO_MISSING } from '../sandboxes/sandbox.state.ts';
 import { TOGETHER_LEASES, type Evidence } from '../monitor/monitor.state.ts';
 import type { Term } from '../../kernel/leadership.ts';
@@ -254,14 +254,13 @@ export class HostPresence {
     );
   }
 
-  async #read(ids: readonly string[]): Promise<(HostRow | undefined)[]> {
+  async #read(ids: readonly string[]): Promise<(HostRow | null)[]> {
     const hosts = await this.#database.query
       .selectFrom('Host')
       .selectAll()
       .where('id', '=', sql<string>`any(${[...ids]}::uuid[])`)
       .execute();
-    const byId = new Map(hosts.map((host) => [host.id, host]));
-    return ids.map((id) => byId.get(id));
+    return inOrder(ids, hosts, ({ id }) => id);
   }
 
   /** @returns whether there is such a host. */

@@ -1,15 +1,7 @@
 import { sql } from 'kysely';
 import type { Term } from '../../kernel/leadership.ts';
 import type { FleetDatabase, FleetEvents, HostRow } from '../tables.ts';
-import {
-  changeFree,
-  changerOf,
-  factsLoader,
-  HOSTS_TOGETHER,
-  speakersLoader,
-  type Change,
-  type TunnelFacts,
-} from './tunnel.rows.ts';
+import { changeFree, changerOf, factsLoader, HOSTS_TOGETHER, type Change, type TunnelFacts } from './tunnel.rows.ts';
 
 /** A tunnel as a control process holds it. */
 export interface HeldTunnel {
@@ -56,7 +48,6 @@ export class TunnelBooks {
   readonly #events: FleetEvents;
   readonly #replicaId: string;
   readonly #facts: ReturnType<typeof factsLoader>;
-  readonly #speakers: ReturnType<typeof speakersLoader>;
   readonly #change: ReturnType<typeof changerOf>;
 
   constructor(deps: { database: FleetDatabase; events: FleetEvents; replicaId: string }) {
@@ -64,13 +55,12 @@ export class TunnelBooks {
     this.#events = deps.events;
     this.#replicaId = deps.replicaId;
     this.#facts = factsLoader(deps.database);
-    this.#speakers = speakersLoader(deps.database);
     this.#change = changerOf(deps.events);
   }
 
   /** Undefined when there is no such host (any more). */
-  read(hostId: string): Promise<TunnelFacts | undefined> {
-    return this.#facts.load(hostId);
+  async read(hostId: string): Promise<TunnelFacts | undefined> {
+    return (await this.#facts.load(hostId)) ?? undefined;
   }
 
   /**
@@ -205,10 +195,10 @@ export class TunnelBooks {
    * have been opened with credentials that have ended since, at another replica.
    */
   async hearing(hostId: string, instance: string, familyId: string): Promise<Hearing> {
-    const facts = await this.#speakers.load(hostId);
+    const facts = await this.#facts.load(hostId);
     if (!facts || facts.familyId !== familyId || facts.revokedAt !== null) return 'ENDED';
     if (facts.quarantinedAt) return 'QUARANTINED';
-    return facts.tunnelHolder === null || facts.tunnelInstance === instance ? 'HEARD' : 'OTHER_AGENT';
+    return facts.holder === null || facts.instance === instance ? 'HEARD' : 'OTHER_AGENT';
   }
 }
 

@@ -1,7 +1,7 @@
 import DataLoader from 'dataloader';
 import { sql } from 'kysely';
 import { isDatabaseOutage } from '../../database/database.ts';
-import { together } from '../../kernel/batching.ts';
+import { inOrder, together } from '../../kernel/batching.ts';
 import type { Change as LoggedChange, Record } from '../../kernel/events/event-log.ts';
 import type { FleetDatabase, FleetEvents, FleetTransaction, HostRow } from '../tables.ts';
 
@@ -23,43 +23,24 @@ export interface TunnelFacts {
 
 /** What the books say of hosts' tunnels, by the hosts' ids. */
 export const factsLoader = (database: FleetDatabase) =>
-  new DataLoader(async (hostIds: readonly string[]): Promise<(TunnelFacts | undefined)[]> => {
-    const rows = await database.query
-      .selectFrom('Host')
-      .select([
-        'id',
-        'tunnelGeneration as generation',
-        'tunnelHolder as holder',
-        'tunnelInstance as instance',
-        'tunnelAddress as address',
-        'quarantinedAt',
-      ])
-      .where('id', '=', anyOf(hostIds))
-      .where('deletedAt', 'is', null)
-      .execute();
-    const facts = new Map(rows.map(({ id, ...fact }) => [id, fact]));
-    return hostIds.map((id) => facts.get(id));
-  }, together(HOSTS_TOGETHER));
-
-/** Who speaks for hosts, by their ids. */
-export const speakersLoader = (database: FleetDatabase) =>
   new DataLoader(async (hostIds: readonly string[]) => {
     const rows = await database.query
       .selectFrom('Host')
-      .innerJoin('HostIdentity', 'HostIdentity.hostId', 'Host.id')
+      .leftJoin('HostIdentity', 'HostIdentity.hostId', 'Host.id')
       .select([
         'Host.id',
+        'Host.tunnelGeneration as generation',
+        'Host.tunnelHolder as holder',
+        'Host.tunnelInstance as instance',
+        'Host.tunnelAddress as address',
         'Host.quarantinedAt',
-        'Host.tunnelHolder',
-        'Host.tunnelInstance',
         'HostIdentity.familyId',
         'HostIdentity.revokedAt',
       ])
       .where('Host.id', '=', anyOf(hostIds))
       .where('Host.deletedAt', 'is', null)
       .execute();
-    const speakers = new Map(rows.map((row) => [row.id, row]));
-    return hostIds.map((id) => speakers.get(id));
+    return inOrder(hostIds, rows, ({ id }) => id);
   }, together(HOSTS_TOGETHER));
 
 /** A change of one host's tunnel. */
